@@ -1,0 +1,1 @@
+"""Parvis: autoregressive visual generation, made parallel."""
