@@ -1,0 +1,1 @@
+"""Decoders: coroutines that yield passes and are sent predictions. One file per algorithm."""

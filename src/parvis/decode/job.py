@@ -1,0 +1,84 @@
+"""What a decoder works on (:class:`Job`), and the one message it sends (:class:`Pass`).
+
+Legend: B images, N positions, n asked now, C channels; rank = place in the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from parvis.canvas import Canvas
+from parvis.noise import Noise
+from parvis.order import Order
+from parvis.predict import Prediction
+from parvis.sampling import Sampling
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """A question: which law have the values at these positions?
+
+    Args:
+        group: which group of the order is asked, or None for a window of ranks.
+        start, stop: the ranks asked, start <= rank < stop.
+        positions: long [n] or [B, n]: their positions.
+        draft: the current guess at those positions, long [B, n] (-1 = masked) or float [B, n, C]. In a window, the row
+            of a rank sees the drafts of earlier ranks only; in a group, the drafts of the whole group.
+        by: which model answers.
+        scale: guidance of every asked rank, float32 [n]; None = unguided.
+    """
+
+    group: int | None
+    start: int
+    stop: int
+    positions: Tensor
+    draft: Tensor | None = None
+    by: str = "main"
+    scale: Tensor | None = None
+
+
+@dataclass(eq=False)
+class Job:
+    """One generation: where to, in what order, with which randomness.
+
+    Args:
+        order: which positions are asked, in which groups.
+        canvas: where values are written; the positions of the order's given ranks are already known.
+        noise: one seed per image of the canvas.
+        sampling: how values are drawn.
+        scales: guidance by rank, float32 [N], on the canvas's device; None = unguided.
+    """
+
+    order: Order
+    canvas: Canvas
+    noise: Noise
+    sampling: Sampling
+    scales: Tensor | None = None
+
+    @property
+    def groups(self) -> range:
+        """Indices of the groups to ask, in order."""
+        return range(len(self.order.sizes))
+
+    def ask(self, group: int, by: str = "main", draft: Tensor | None = None) -> Pass:
+        """The pass that asks a whole group."""
+        start, stop = self.order.bounds[group : group + 2]
+        return self._pass(group, start, stop, draft, by)
+
+    def window(self, start: int, stop: int, draft: Tensor | None, by: str = "main") -> Pass:
+        """The pass that asks the ranks start..stop-1, each of which sees the drafts before it."""
+        return self._pass(None, start, stop, draft, by)
+
+    def _pass(self, group: int | None, start: int, stop: int, draft: Tensor | None, by: str) -> Pass:
+        scale = None if self.scales is None else self.scales[start:stop]
+        return Pass(group, start, stop, self.order.positions[..., start:stop], draft, by, scale)
+
+
+Steps = Generator[Pass, Prediction, None]
+"""A running decoder."""
+
+Decoder = Callable[[Job], Steps]
+"""The algorithm box of a paper: yields passes, is sent predictions, writes the canvas."""

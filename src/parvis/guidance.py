@@ -1,0 +1,69 @@
+"""How strong guidance is at every rank: a rule maps group sizes to float32 ``[sum(sizes)]``.
+
+A scale s means ``null + s * (conditional - null)``: 1 = unguided. The published rules differ in what progress means
+(token rank, group, fraction before or after the step); each function here says which it uses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from parvis.errors import UsageError
+
+Guidance = Callable[[tuple[int, ...]], Tensor]
+
+
+def _check(scale: float) -> float:
+    if not math.isfinite(scale):
+        raise UsageError(f"a guidance scale is a finite number (1 = unguided); got {scale!r}")
+    return float(scale)
+
+
+def constant(scale: float) -> Guidance:
+    """The same ``scale`` at every rank (LlamaGen, PAR, NAR)."""
+    scale = _check(scale)
+    return lambda sizes: torch.full((sum(sizes),), scale)
+
+
+def linear(scale: float) -> Guidance:
+    """LPD: ``1 + (scale - 1) r / N`` at token rank r = 0..N-1; the first token is unguided."""
+    scale = _check(scale)
+
+    def rule(sizes: tuple[int, ...]) -> Tensor:
+        tokens = sum(sizes)
+        return (1.0 + (scale - 1.0) * torch.arange(tokens, dtype=torch.float64) / tokens).float()
+
+    return rule
+
+
+def by_group(scale: float) -> Guidance:
+    """VAR: ``1 + scale * k / (K - 1)`` for every token of group k = 0..K-1 (here ``scale`` is what is added at the end;
+    a single group is unguided)."""
+    scale = _check(scale)
+
+    def rule(sizes: tuple[int, ...]) -> Tensor:
+        steps = [1.0 + scale * k / max(len(sizes) - 1, 1) for k in range(len(sizes))]
+        return torch.tensor(steps).repeat_interleave(torch.tensor(sizes))
+
+    return rule
+
+
+def until(scale: float, ranks: int) -> Guidance:
+    """``scale`` for ranks < ``ranks``, then 1.
+
+    The published ``cfg_interval = i`` is ``until(s, i + 1)`` in NAR and ``until(s, i + 2)`` in LlamaGen.
+    """
+    scale = _check(scale)
+    if ranks < 0:
+        raise UsageError(f"ranks is how many tokens are guided, at least 0; got {ranks}")
+
+    def rule(sizes: tuple[int, ...]) -> Tensor:
+        scales = torch.ones(sum(sizes))
+        scales[:ranks] = scale
+        return scales
+
+    return rule
