@@ -40,10 +40,8 @@ def jacobi(window: int = 16) -> Decoder:
             drawn = prediction.sample(job.noise, ask.positions, job.sampling)
             accepted = _accepted(drawn, guess)
             job.canvas.write(ask.positions[..., :accepted], drawn[:, :accepted])
-            done, guess = (
-                done + accepted,
-                drawn[:, accepted - 1 :] if accepted == guess.shape[1] else drawn[:, accepted:],
-            )
+            guess = drawn[:, min(accepted, guess.shape[1] - 1) :]
+            done += accepted
 
     return decode
 
