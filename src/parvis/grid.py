@@ -88,7 +88,8 @@ class Grid:
 @lru_cache(maxsize=64)
 def _coords(grid: Grid) -> Tensor:
     parts = []
-    for index, (t, h, w) in enumerate(grid.scales):
-        box = torch.cartesian_prod(torch.arange(t), torch.arange(h), torch.arange(w)).reshape(-1, 3)
-        parts.append(torch.cat([torch.full((len(box), 1), index), box], dim=1))
-    return torch.cat(parts)
+    with torch.device("cpu"):  # also while a model is built on the meta device
+        for index, (t, h, w) in enumerate(grid.scales):
+            box = torch.cartesian_prod(torch.arange(t), torch.arange(h), torch.arange(w)).reshape(-1, 3)
+            parts.append(torch.cat([torch.full((len(box), 1), index), box], dim=1))
+        return torch.cat(parts)

@@ -1,0 +1,109 @@
+"""The runner: answers a decoder's passes with a system's models. It knows no paper and no sampling.
+
+All masks, coordinates and cache slots come from the row plan, made once per (sizes, framing) and kept on the device, so a step
+holds no host-device synchronisation and no shape that depends on data.
+
+Legend: B images, N positions, n asked, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from parvis.cache.store import Cache
+from parvis.canvas import Canvas
+from parvis.decode.job import Decoder, Job, Pass
+from parvis.model.context import Context, Given
+from parvis.model.plan import RowPlan, Rows
+from parvis.model.transformer import Transformer
+from parvis.order import Order
+from parvis.predict import Categorical
+from parvis.system import System
+
+
+@dataclass
+class _Seat:
+    """One model at work on one job: its plan, context, cache, and the first pass its cache has not seen."""
+
+    model: Transformer
+    plan: RowPlan
+    context: Context
+    cache: Cache
+    next: int = 0
+
+    def rows(self, ask: Pass, device: torch.device) -> Rows:
+        if ask.group is None:
+            self.next = ask.start
+            return self.plan.window(ask.start, ask.stop - 1, self.model.rule, device)
+        first, self.next = self.next, ask.group + 1
+        if first == ask.group:
+            return self.plan.step(ask.group, self.model.rule, device)
+        return self.plan.catch_up(min(first, ask.group), ask.group, self.model.rule, device)
+
+
+class Runner:
+    """Answers the passes of one job.
+
+    Args:
+        system: whose models answer.
+        order: of the job. condition: classes, words or features of the B images. batch: B.
+        guided: stack the null condition behind the real one and guide.
+    """
+
+    def __init__(self, system: System, order: Order, condition: Given, batch: int, guided: bool) -> None:
+        self.system, self.order, self.condition, self.guided = system, order, condition, guided
+        self.order_BN = order.batch(batch)
+        self.device = self.order_BN.device
+        self.seats: dict[str, _Seat] = {}
+
+    def seat(self, by: str) -> _Seat:
+        if by not in self.seats:
+            model = self.system.models[by]
+            plan = model.plan(self.order.sizes, self.order.given)
+            context = model.context(self.condition, self.guided)
+            self.seats[by] = _Seat(model, plan, context, model.cache(plan, context))
+        return self.seats[by]
+
+    def answer(self, canvas: Canvas, ask: Pass) -> Categorical:
+        """The (guided) prediction for the positions of ``ask``, [B, n, V]."""
+        seat = self.seat(ask.by)
+        rows = seat.rows(ask, self.device)
+        values_BN = canvas.values
+        if ask.draft is not None and ask.group is None:
+            values_BN = values_BN.scatter(1, self.order_BN[:, ask.start : ask.stop], ask.draft)
+        view_BnC = content_of(self.system, rows, canvas)
+        prediction = seat.model.answer(rows, self.order_BN, values_BN, view_BnC, seat.context, seat.cache)
+        if not self.guided:
+            return prediction
+        real, null = prediction.logits.chunk(2)
+        assert ask.scale is not None
+        return Categorical(real).guide(Categorical(null), ask.scale)
+
+
+def content_of(system: System, rows: Rows, canvas: Canvas) -> Tensor | None:
+    """What the tokenizer shows at the QUERY rows' positions (content framing), by rank; ``None`` for the other framings."""
+    start, stop = rows.queried
+    if system.models["main"].view is None or start == stop:
+        return None
+    offsets = system.grid.offsets
+    scales = [s for s in range(len(system.grid.scales)) if start <= offsets[s] < stop]
+    return torch.cat([system.tokenizer.view(canvas, scale) for scale in scales], 1)
+
+
+def run(decoder: Decoder, job: Job, runner: Runner) -> Iterator[Pass]:
+    """Drive a decoder to its end; yields every pass after its values are on the canvas."""
+    process = decoder(job)
+    ask = next(process)
+    while True:
+        prediction = runner.answer(job.canvas, ask)
+        try:
+            following = process.send(prediction)
+        except StopIteration:
+            yield ask
+            return
+        yield ask
+        ask = following

@@ -1,0 +1,68 @@
+"""Self-attention of a pass's rows over what they may see: the cache, or one another in training.
+
+Legend: B images, R rows, K keys, D width, H heads, d head width.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from parvis.cache.store import Cache
+from parvis.model.plan import Rows
+from parvis.model.position import rotate
+
+
+class Attention(nn.Module):
+    """Fused qkv, scaled dot-product attention, output projection.
+
+    Args:
+        width: D. heads: H.
+        bias: biases on qkv and on the projection.
+        cosine: VAR's attention: q and k of unit length, q times a learned scale per head exp(min(s, log 100)), no 1/sqrt(d).
+        dropout: on the projected output, in training.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        bias: tuple[bool, bool] = (False, False),
+        cosine: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        assert width % heads == 0, "width does not divide over the heads"
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=bias[0])
+        self.proj = nn.Linear(width, width, bias=bias[1])
+        self.log_scale = nn.Parameter(torch.full((1, heads, 1, 1), math.log(4.0))) if cosine else None
+        self.dropout = dropout
+
+    def forward(
+        self,
+        x_BRD: Tensor,
+        rows: Rows,
+        mask: Tensor | None,
+        turn: tuple[Tensor, Tensor] | None,
+        cache: Cache | None,
+        layer: int,
+    ) -> Tensor:
+        """Attend; with a cache the rows' keys are written to their slots first. ``mask`` bool [R, K] or [B, 1, R, K]."""
+        B, R, D = x_BRD.shape
+        q, k, v = self.qkv(x_BRD).view(B, R, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        scale = None
+        if self.log_scale is not None:
+            strength = self.log_scale.clamp_max(math.log(100.0)).exp()
+            q, k, scale = (F.normalize(q, dim=-1) * strength).type_as(v), F.normalize(k, dim=-1), 1.0
+        if turn is not None:
+            q, k = rotate(q, turn), rotate(k, turn)
+        if cache is not None:
+            k, v = cache.extend(layer, rows, k, v)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+        projected: Tensor = self.proj(out.transpose(1, 2).reshape(B, R, D))
+        return F.dropout(projected, self.dropout, self.training)

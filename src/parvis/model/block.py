@@ -1,0 +1,153 @@
+"""Transformer blocks: pre-norm, plain or with adaptive norms; and their parts.
+
+Legend: B images, R rows, D width, F hidden width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from parvis.cache.store import Cache
+from parvis.model.attention import Attention
+from parvis.model.plan import Rows
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) in float32, cast back, then times the weight (LlamaGen: eps 1e-5)."""
+
+    def __init__(self, width: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight, self.eps = nn.Parameter(torch.ones(width)), eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)).type_as(x) * self.weight
+
+
+class Mlp(nn.Module):
+    """fc1, GELU (exact, or its tanh form), fc2, with biases (LPD, VAR)."""
+
+    def __init__(self, width: int, hidden: int, *, tanh: bool = False, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.approximate, self.dropout = "tanh" if tanh else "none", dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(self.fc2(F.gelu(self.fc1(x), approximate=self.approximate)), self.dropout, self.training)
+
+
+class SwiGLU(nn.Module):
+    """w2(silu(w1 x) * w3 x), no biases (LlamaGen)."""
+
+    def __init__(self, width: int, hidden: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.w1, self.w3 = nn.Linear(width, hidden, bias=False), nn.Linear(width, hidden, bias=False)
+        self.w2, self.dropout = nn.Linear(hidden, width, bias=False), dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(self.w2(F.silu(self.w1(x)) * self.w3(x)), self.dropout, self.training)
+
+
+def swiglu_hidden(width: int) -> int:
+    """LlamaGen's hidden width: int(8 D / 3) rounded up to a multiple of 256."""
+    return -(-int(8 * width / 3) // 256) * 256
+
+
+class Block(nn.Module):
+    """x += attention(norm1(x)); x += mlp(norm2(x))."""
+
+    def __init__(self, norm1: nn.Module, attention: Attention, norm2: nn.Module, mlp: nn.Module) -> None:
+        super().__init__()
+        self.norm1, self.attention, self.norm2, self.mlp = norm1, attention, norm2, mlp
+
+    def forward(
+        self,
+        x_BRD: Tensor,
+        rows: Rows,
+        mask: Tensor | None,
+        turn: tuple[Tensor, Tensor] | None,
+        cache: Cache | None,
+        layer: int,
+        modulation: Tensor | None = None,
+    ) -> Tensor:
+        x_BRD = x_BRD + self.attention(self.norm1(x_BRD), rows, mask, turn, cache, layer)
+        y: Tensor = x_BRD + self.mlp(self.norm2(x_BRD))
+        return y
+
+
+class ModulatedBlock(nn.Module):
+    """A block whose norms and residuals are set by the condition (VAR, arXiv 2404.02905, appendix; AdaLN).
+
+    ``modulation`` [B, 6, 1, D] = gain1, gain2, scale1, scale2, shift1, shift2:
+    x += gain1 * attention(norm(x) (1 + scale1) + shift1); x += gain2 * mlp(norm(x) (1 + scale2) + shift2).
+
+    Args:
+        shared: the vector is made by one network for all blocks, this block adds its own learned offset (VAR-d36).
+    """
+
+    def __init__(
+        self, width: int, attention: Attention, mlp: nn.Module, *, shared: bool = False, eps: float = 1e-6
+    ) -> None:
+        super().__init__()
+        self.attention, self.mlp, self.width, self.eps = attention, mlp, width, eps
+        self.adapt = None if shared else nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        self.offset = nn.Parameter(torch.zeros(1, 6, 1, width)) if shared else None
+
+    def modulate(self, vector_BD: Tensor, shared_B6D: Tensor | None) -> Tensor:
+        """The six vectors, [B, 6, 1, D]: once per request."""
+        if self.offset is not None and shared_B6D is not None:
+            return shared_B6D + self.offset
+        assert self.adapt is not None
+        made: Tensor = self.adapt(vector_BD).view(-1, 6, 1, self.width)
+        return made
+
+    def forward(
+        self,
+        x_BRD: Tensor,
+        rows: Rows,
+        mask: Tensor | None,
+        turn: tuple[Tensor, Tensor] | None,
+        cache: Cache | None,
+        layer: int,
+        modulation: Tensor | None = None,
+    ) -> Tensor:
+        assert modulation is not None
+        gain1, gain2, scale1, scale2, shift1, shift2 = modulation.unbind(1)
+        inner = F.layer_norm(x_BRD, (self.width,), eps=self.eps) * (1 + scale1) + shift1
+        x_BRD = x_BRD + self.attention(inner, rows, mask, turn, cache, layer) * gain1
+        inner = F.layer_norm(x_BRD, (self.width,), eps=self.eps) * (1 + scale2) + shift2
+        y: Tensor = x_BRD + self.mlp(inner) * gain2
+        return y
+
+
+class Head(nn.Module):
+    """Norm, then logits without bias."""
+
+    def __init__(self, norm: nn.Module, width: int, vocabulary: int) -> None:
+        super().__init__()
+        self.norm, self.out = norm, nn.Linear(width, vocabulary, bias=False)
+
+    def forward(self, x_BnD: Tensor, modulation: Tensor | None = None) -> Tensor:
+        y: Tensor = self.out(self.norm(x_BnD))
+        return y
+
+
+class ModulatedHead(nn.Module):
+    """VAR's head: adaptive norm (scale, shift), then logits."""
+
+    def __init__(self, width: int, vocabulary: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.adapt = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+        self.out, self.width, self.eps = nn.Linear(width, vocabulary), width, eps
+
+    def modulate(self, vector_BD: Tensor) -> Tensor:
+        made: Tensor = self.adapt(vector_BD).view(-1, 2, 1, self.width)
+        return made
+
+    def forward(self, x_BnD: Tensor, modulation: Tensor | None = None) -> Tensor:
+        assert modulation is not None
+        scale, shift = modulation.unbind(1)
+        y: Tensor = self.out(F.layer_norm(x_BnD, (self.width,), eps=self.eps) * (1 + scale) + shift)
+        return y

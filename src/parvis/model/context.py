@@ -1,0 +1,173 @@
+"""What a model knows about a request apart from the canvas: the condition, ready to use in every pass.
+
+Legend: B images, T prefix rows, D width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """A condition turned into rows.
+
+    Attributes:
+        rows: prefix rows [B, T, D].
+        visible: bool [B, T], False for padding; ``None`` where nothing is padded.
+        vector: one vector per image [B, D] for adaptive norms; ``None`` without them.
+        modulation: what the adaptive norms made of the vector, once per request, [B, n, 1, D] each.
+        copies: how many stacked copies of the batch these are: 1, or 2 with the null condition behind the real one (guidance).
+    """
+
+    rows: Tensor
+    visible: Tensor | None = None
+    vector: Tensor | None = None
+    modulation: tuple[Tensor, ...] = ()
+    copies: int = 1
+
+    def stack(self, null: Context) -> Context:
+        """The batch twice: first under this condition, then under ``null``."""
+        visible = vector = None
+        if self.visible is not None or null.visible is not None:
+            shown = [torch.ones(c.rows.shape[:2], dtype=torch.bool, device=c.rows.device) if c.visible is None else c.visible
+                     for c in (self, null)]  # fmt: skip
+            visible = torch.cat(shown)
+        if self.vector is not None and null.vector is not None:
+            vector = torch.cat([self.vector, null.vector])
+        return Context(torch.cat([self.rows, null.rows]), visible, vector, copies=2)
+
+    def drop(self, dropped_B: Tensor, null: Context) -> Context:
+        """Images where ``dropped_B`` is True get the null condition (training for guidance)."""
+        rows = torch.where(dropped_B[:, None, None], null.rows, self.rows)
+        vector = self.vector
+        if self.vector is not None and null.vector is not None:
+            vector = torch.where(dropped_B[:, None], null.vector, self.vector)
+        return replace(self, rows=rows, vector=vector)
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Text features [B, T, F] of a foreign encoder and which of them are words, bool [B, T] (False: padding)."""
+
+    values: Tensor
+    visible: Tensor
+
+
+Given = Tensor | Features
+"""What conditions a batch: classes long [B], words long [B, T], or :class:`Features`."""
+
+
+class Condition(nn.Module, ABC):
+    """Base of the condition encoders: classes, words or features in, a :class:`Context` out."""
+
+    prefix: int
+    """Number of prefix rows T."""
+
+    @abstractmethod
+    def forward(self, given: Any) -> Context: ...
+
+    @abstractmethod
+    def null(self, given: Any) -> Context:
+        """The context of the null condition for a batch like ``given``."""
+
+
+class ClassCondition(Condition):
+    """A class label as one prefix row: an embedding table whose last row is the null class.
+
+    Args:
+        classes: number of classes; labels are long [B] in 0..classes-1.
+        width: D.
+        start: VAR's ``pos_start``: adds a learned start vector to the row and gives the bare embedding as ``vector``.
+    """
+
+    prefix = 1
+
+    def __init__(self, classes: int, width: int, start: bool = False) -> None:
+        super().__init__()
+        self.classes = classes
+        self.table = nn.Embedding(classes + 1, width)
+        self.start = nn.Parameter(torch.zeros(1, 1, width)) if start else None
+
+    def forward(self, given: Tensor) -> Context:
+        vector = self.table(given)
+        if self.start is None:
+            return Context(vector[:, None])
+        return Context(vector[:, None] + self.start, vector=vector)
+
+    def null(self, given: Tensor) -> Context:
+        return self(torch.full_like(given, self.classes))
+
+
+class LatentNullCondition(Condition):
+    """A class label as one prefix row with a separate learned null vector (LPD's ``fake_latent``)."""
+
+    prefix = 1
+
+    def __init__(self, classes: int, width: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.table = nn.Embedding(classes, width)
+        self.absent = nn.Parameter(torch.zeros(1, width))
+
+    def forward(self, given: Tensor) -> Context:
+        return Context(self.table(given)[:, None])
+
+    def null(self, given: Tensor) -> Context:
+        return Context(self.absent[:, None].expand(given.shape[0], 1, -1))
+
+
+class WordsCondition(Condition):
+    """A caption as T prefix rows: learned word vectors plus learned slot vectors; the transformer's own layers read them.
+
+    Args:
+        words: size of the word list; ids are long [B, T] in 0..words-1, id 0 is padding (it stays visible).
+        slots: T, words per caption.
+        width: D.
+    """
+
+    def __init__(self, words: int, slots: int, width: int) -> None:
+        super().__init__()
+        self.prefix, self.words = slots, words
+        self.table = nn.Embedding(words + 1, width)  # the last row is the null word
+        self.slot = nn.Parameter(torch.zeros(slots, width))
+
+    def forward(self, given: Tensor) -> Context:
+        return Context(self.table(given) + self.slot)
+
+    def null(self, given: Tensor) -> Context:
+        return self(torch.full_like(given, self.words))
+
+
+class FeaturesCondition(Condition):
+    """Text features as T prefix rows through fc1, GELU (tanh), fc2 without biases (LlamaGen text-conditional).
+
+    The null condition is a learned table of T feature vectors; the prompt's padding applies to it as well.
+
+    Args:
+        features: width F of the text encoder (Flan-T5-XL: 2048). slots: T (120). width: D.
+    """
+
+    absent: Tensor
+
+    def __init__(self, features: int, slots: int, width: int) -> None:
+        super().__init__()
+        self.prefix = slots
+        self.fc1, self.fc2 = nn.Linear(features, width, bias=False), nn.Linear(width, width, bias=False)
+        self.register_buffer("absent", torch.zeros(slots, features))
+
+    def _rows(self, values: Tensor) -> Tensor:
+        rows: Tensor = self.fc2(F.gelu(self.fc1(values), approximate="tanh"))
+        return rows
+
+    def forward(self, given: Features) -> Context:
+        return Context(self._rows(given.values), given.visible)
+
+    def null(self, given: Features) -> Context:
+        return Context(self._rows(self.absent.expand_as(given.values)), given.visible)

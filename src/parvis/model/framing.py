@@ -1,0 +1,99 @@
+"""Framings: how known and asked positions become rows. Group sizes in, :class:`RowPlan` out.
+
+``shift``    feed the last group, its outputs are the next group (raster, PAR);
+``query``    feed the last group's values, then one position query for every token asked (LPD, arXiv 2507.01957, section 3.1);
+``content``  every asked position carries the coarse image so far (VAR, arXiv 2404.02905, section 3.2).
+
+The ``given`` ranks of an order (known tokens) are fed as VALUE rows with the first pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from parvis.errors import IncompatibleParts
+from parvis.model.plan import Kind, Row, RowPlan
+
+Framing = Callable[[tuple[int, ...], int, int], RowPlan]
+"""(sizes, prefix rows, given ranks) -> plan."""
+
+
+def _last(passes: list[tuple[Row, ...]], sizes: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(range(len(rows) - n, len(rows))) for rows, n in zip(passes, sizes, strict=True))
+
+
+@lru_cache(maxsize=256)
+def shift(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
+    """Each pass feeds the group before; its last rows answer the next group.
+
+    Where a group is larger than the one before (PAR: 1 -> n), learned EXTRA rows fill up (PAR, arXiv 2412.15119, section 3.2:
+    the transition tokens M_1 .. M_{n-1}). All keys stay. Cache slots follow the feeding order.
+
+    Raises:
+        IncompatibleParts: a group is smaller than the one before it: its rows would answer more positions than are asked.
+    """
+    passes: list[tuple[Row, ...]] = []
+    slot, done = 0, given
+    for index, size in enumerate(sizes):
+        feed = [(Kind.COND, i) for i in range(prefix)] + [(Kind.VALUE, r) for r in range(given)] if index == 0 else []
+        if index > 0:
+            feed = [(Kind.VALUE, r) for r in range(done - sizes[index - 1], done)]
+            if size < sizes[index - 1]:
+                raise IncompatibleParts(
+                    f"group {index} has {size} tokens after a group of {sizes[index - 1]}: the shift framing needs groups "
+                    "that never shrink; use an order with such sizes or a model with the query framing"
+                )
+        fillers = max(0, size - (len(feed) if index > 0 else 1))
+        feed += [(Kind.EXTRA, i) for i in range(fillers)]
+        passes.append(tuple(Row(kind, rank, index, slot + i) for i, (kind, rank) in enumerate(feed)))
+        slot, done = slot + len(feed), done + size
+    return RowPlan(sizes, prefix, given, tuple(passes), _last(passes, sizes))
+
+
+@lru_cache(maxsize=256)
+def query(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
+    """Each pass feeds the values of the group before, then a position query for every token of the next.
+
+    Queries are provisional: they lie in the cache slots of the tokens they ask about and are overwritten by these tokens' own
+    keys in the next pass (LPD, section 3.1 and its released decoder), so the cache holds condition and image tokens only.
+    """
+    passes: list[tuple[Row, ...]] = []
+    shown, done = 0, given
+    for index, size in enumerate(sizes):
+        rows = [Row(Kind.COND, i, 0, i) for i in range(prefix)] if index == 0 else []
+        rows += [Row(Kind.VALUE, r, index + (given > 0), prefix + r) for r in range(shown, done)]
+        rows += [Row(Kind.QUERY, r, index + 1 + (given > 0), prefix + r, keep=False) for r in range(done, done + size)]
+        passes.append(tuple(rows))
+        shown, done = done, done + size
+    return RowPlan(sizes, prefix, given, tuple(passes), _last(passes, sizes))
+
+
+@lru_cache(maxsize=256)
+def content(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
+    """Group 0 is answered by the condition rows themselves, every later group by rows that carry the coarse image so far.
+
+    Given ranks (the first scales are known) are whole groups fed before, unanswered.
+
+    Raises:
+        IncompatibleParts: the first scale has another number of positions than there are condition rows.
+    """
+    first = given if given else sizes[0]
+    if prefix != first and not given:
+        raise IncompatibleParts(
+            f"the first scale has {first} positions but the condition gives {prefix} rows: the content framing answers the "
+            "first scale from the condition; begin the scales with one of that many positions"
+        )
+    passes: list[tuple[Row, ...]] = []
+    done = given
+    for index, size in enumerate(sizes):
+        ranks = range(done, done + size)
+        rows: list[Row] = []
+        if index == 0 and given:
+            rows += [Row(Kind.COND, i, 0, i) for i in range(prefix)]
+            rows += [Row(Kind.QUERY, r, 0, r) for r in range(prefix, given)]
+        kind = Kind.COND if index == 0 and not given else Kind.QUERY
+        rows += [Row(kind, r, index + (given > 0), r) for r in ranks]
+        passes.append(tuple(rows))
+        done += size
+    return RowPlan(sizes, prefix, given, tuple(passes), _last(passes, sizes))

@@ -1,0 +1,201 @@
+"""Row plans: which rows a transformer sees, pass by pass, as pure data.
+
+A *row* is one input vector of the transformer. A :class:`RowPlan` lists every row of a whole generation; it depends on the
+group sizes and the framing alone (never on positions or values), so images of one batch may have different orders under one
+plan. Decoding takes the rows of one pass, training takes all of them: masks exist once and the two cannot disagree.
+
+Legend: R rows, K visible keys, T prefix rows (the condition).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+
+class Kind(IntEnum):
+    """What a row stands for."""
+
+    COND = 0  # the condition: class, words, text features
+    VALUE = 1  # a token whose value is known
+    QUERY = 2  # a position that is asked about
+    EXTRA = 3  # a learned filler (PAR's transition tokens)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: its kind, the rank in the order it stands for, its visibility group, its cache slot, whether its key stays."""
+
+    kind: Kind
+    rank: int
+    group: int
+    slot: int
+    keep: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows fed together, on one device, ready for a model: no shape here depends on data.
+
+    Attributes:
+        ranks: for every kind present, the ranks of its rows, long [R_kind].
+        arrange: permutation that brings the pieces (kind after kind) into row order, long [R]; ``None`` if already there.
+        slots: cache slot of every row, long [R]; ``span`` is (low, high) where the slots are contiguous, else ``None``.
+        length: number of cache slots visible to these rows.
+        answers: the rows that answer, long [n], ordered by rank; ``tail`` is True where they are simply the last n rows.
+        asked: ranks answered, (start, stop).
+        queried: ranks of the QUERY rows, (start, stop), empty where there are none; contiguous by construction.
+        mask: bool [R, K], True where the row (first axis) sees the key; ``None`` where all is visible.
+        cached: whether keys are the cache's slots (decoding) or these very rows (training).
+    """
+
+    ranks: dict[Kind, Tensor]
+    arrange: Tensor | None
+    slots: Tensor
+    span: tuple[int, int] | None
+    length: int
+    answers: Tensor
+    tail: bool
+    asked: tuple[int, int]
+    queried: tuple[int, int]
+    mask: Tensor | None
+    cached: bool
+
+    @property
+    def count(self) -> int:
+        return int(self.slots.shape[0])
+
+    def answering(self, hidden_BRD: Tensor) -> Tensor:
+        """The rows of ``hidden_BRD`` that answer, [B, n, D], ordered by rank."""
+        if self.tail:
+            return hidden_BRD[:, -self.answers.shape[0] :]
+        return hidden_BRD[:, self.answers]
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """Rows as three columns, long [R] each: all that a visibility rule may look at."""
+
+    kind: Tensor
+    group: Tensor
+    slot: Tensor
+
+    @staticmethod
+    def of(rows: Sequence[Row]) -> Slice:
+        columns = torch.tensor([(row.kind, row.group, row.slot) for row in rows], dtype=torch.long).reshape(-1, 3)
+        return Slice(columns[:, 0], columns[:, 1], columns[:, 2])
+
+
+Rule = Callable[[Slice, Slice], Tensor]
+"""Visibility: (asking rows, key rows) -> bool [Rq, Rk], a function of kind, group and slot alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class RowPlan:
+    """All rows of a generation, pass by pass.
+
+    Args:
+        sizes: group sizes of the order; pass k answers group k.
+        prefix: number of condition rows T.
+        given: ranks known before the first pass (editing).
+        passes: the rows that each pass feeds; the last ``sizes[k]`` rows of pass k answer unless ``answers`` says otherwise.
+        answers: for each pass the indices (into the pass) of the rows that answer, ordered by rank.
+    """
+
+    sizes: tuple[int, ...]
+    prefix: int
+    given: int
+    passes: tuple[tuple[Row, ...], ...]
+    answers: tuple[tuple[int, ...], ...]
+    _made: dict[tuple[object, ...], Rows] = field(default_factory=dict, repr=False)
+
+    @property
+    def slots(self) -> int:
+        """Length of the cache that a whole generation needs."""
+        return 1 + max(row.slot for rows in self.passes for row in rows)
+
+    def step(self, index: int, rule: Rule, device: torch.device) -> Rows:
+        """Rows of pass ``index``: what decoding feeds when the cache holds all passes before."""
+        return self._rows("step", index, index, rule, device)
+
+    def catch_up(self, first: int, last: int, rule: Rule, device: torch.device) -> Rows:
+        """Rows of pass ``last`` for a cache that has seen only the passes before ``first``; pass ``last`` answers."""
+        return self._rows("catch up", first, last, rule, device)
+
+    def window(self, first: int, last: int, rule: Rule, device: torch.device) -> Rows:
+        """Passes ``first`` to ``last`` in one, against the cache; every one of them answers (guessed values: Jacobi)."""
+        return self._rows("window", first, last, rule, device)
+
+    def whole(self, rule: Rule, device: torch.device) -> Rows:
+        """All rows of all passes at once, without a cache: teacher forcing."""
+        return self._rows("whole", 0, len(self.passes) - 1, rule, device)
+
+    def _rows(self, mode: str, first: int, last: int, rule: Rule, device: torch.device) -> Rows:
+        key = (mode, first, last, rule, str(device))
+        if key not in self._made:
+            self._made[key] = self._make(mode, first, last, rule, device)
+        return self._made[key]
+
+    def _make(self, mode: str, first: int, last: int, rule: Rule, device: torch.device) -> Rows:
+        rows: list[Row] = []
+        answers: list[int] = []
+        for index in range(first, last + 1):
+            if index == last or mode in ("window", "whole"):
+                answers += [len(rows) + i for i in self.answers[index]]
+                rows += self.passes[index]
+            else:
+                rows += [row for row in self.passes[index] if row.keep]
+        keys = rows if mode == "whole" else self._occupants(first, rows)
+        visible = rule(Slice.of(rows), Slice.of(keys))
+        bounds = [
+            self.given + sum(self.sizes[:index])
+            for index in (last if mode in ("step", "catch up") else first, last + 1)
+        ]
+        return _pack(rows, answers, (bounds[0], bounds[1]), visible, mode != "whole", device)
+
+    def _occupants(self, first: int, rows: Sequence[Row]) -> list[Row]:
+        """The row that lies in each visible cache slot once ``rows`` are written behind the passes before ``first``."""
+        slots = {row.slot: row for earlier in self.passes[:first] for row in earlier if row.keep}
+        slots.update({row.slot: row for row in rows})
+        assert len({row.slot for row in rows}) == len(rows), "rows of one pass share a cache slot"
+        length = 1 + max(row.slot for row in rows)
+        return [slots[slot] for slot in range(length)]
+
+
+def _pack(
+    rows: Sequence[Row],
+    answers: Sequence[int],
+    asked: tuple[int, int],
+    visible: Tensor,
+    cached: bool,
+    device: torch.device,
+) -> Rows:
+    def long(values: Iterable[int]) -> Tensor:
+        return torch.tensor(list(values), dtype=torch.long, device=device)
+
+    by_kind = sorted(range(len(rows)), key=lambda i: rows[i].kind)
+    place = [0] * len(rows)
+    for new, old in enumerate(by_kind):
+        place[old] = new
+    slots = [row.slot for row in rows]
+    queries = [row.rank for row in rows if row.kind == Kind.QUERY]
+    low, contiguous = slots[0], slots == list(range(slots[0], slots[0] + len(slots)))
+    return Rows(
+        ranks={
+            kind: long(rows[i].rank for i in by_kind if rows[i].kind == kind) for kind in sorted({r.kind for r in rows})
+        },
+        arrange=None if place == list(range(len(rows))) else long(place),
+        slots=long(slots),
+        span=(low, low + len(slots)) if contiguous else None,
+        length=1 + max(slots),
+        answers=long(answers),
+        tail=list(answers) == list(range(len(rows) - len(answers), len(rows))),
+        asked=asked,
+        queried=(min(queries), max(queries) + 1) if queries else (0, 0),
+        mask=None if bool(visible.all()) else visible.to(device),
+        cached=cached,
+    )

@@ -1,0 +1,210 @@
+"""One transformer for every system: rows in, predictions out. It knows nothing about loops, orders' meaning, or sampling.
+
+What differs between papers is handed in as parts: framing, visibility rule, condition, positions, blocks, head.
+
+Legend: B images, N positions, R rows, n asked, D width, C view channels, V vocabulary, H heads, E angles per head.
+Under guidance the batch is twice as large behind the embedding (condition rows first, null rows second).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from parvis.cache.store import Cache
+from parvis.grid import Grid
+from parvis.model.block import Block, Head, ModulatedBlock, ModulatedHead
+from parvis.model.context import Condition, Context, Given
+from parvis.model.framing import Framing
+from parvis.model.plan import Kind, RowPlan, Rows, Rule
+from parvis.model.position import LearnedPositions, Rotary
+from parvis.predict import Categorical
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of a transformer: number of blocks, width D, heads H, hidden width of the MLP."""
+
+    depth: int
+    width: int
+    heads: int
+    hidden: int
+
+
+class Transformer(nn.Module):
+    """A row transformer.
+
+    Args:
+        grid: the positions it was built for.
+        framing: group sizes -> row plan. rule: who sees whom.
+        condition: turns the request's condition into prefix rows.
+        tokens: embedding of VALUE rows [V, D]; ``None`` where none are ever fed (next-scale models).
+        blocks, head: the body.
+        positions: learned vectors added to rows. rotary: rotations of queries and keys. Either may be ``None``.
+        query: learn one vector for all QUERY rows. view: linear map C -> D of QUERY rows' content instead.
+        fillers: number of learned EXTRA rows.
+        norm_in: applied to every embedded row (LPD's ``z_proj_ln``).
+        shared: one adaptive-norm network for all blocks (VAR-d36).
+        dropout: on embedded rows, in training.
+    """
+
+    def __init__(
+        self,
+        *,
+        grid: Grid,
+        framing: Framing,
+        rule: Rule,
+        condition: Condition,
+        tokens: nn.Embedding | None,
+        blocks: Sequence[Block | ModulatedBlock],
+        head: Head | ModulatedHead,
+        positions: LearnedPositions | None = None,
+        rotary: Rotary | None = None,
+        query: bool = False,
+        view: nn.Linear | None = None,
+        fillers: int = 0,
+        norm_in: nn.Module | None = None,
+        shared: nn.Module | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.grid, self.framing, self.rule, self.dropout = grid, framing, rule, dropout
+        self.condition, self.tokens, self.positions, self.rotary = condition, tokens, positions, rotary
+        self.blocks, self.head, self.norm_in, self.view, self.shared = (
+            nn.ModuleList(blocks),
+            head,
+            norm_in,
+            view,
+            shared,
+        )
+        width = blocks[0].attention.qkv.in_features
+        self.query = nn.Parameter(torch.zeros(width)) if query else None
+        self.fillers = nn.Parameter(torch.zeros(fillers, width)) if fillers else None
+
+    def plan(self, sizes: tuple[int, ...], given: int = 0) -> RowPlan:
+        """The row plan of an order with these group sizes."""
+        return self.framing(sizes, self.condition.prefix, given)
+
+    def context(self, given: Given, guided: bool) -> Context:
+        """The condition ``given`` (classes, words, ...) made ready; with the null condition stacked behind it when guided."""
+        context = self.condition(given)
+        if guided:
+            context = context.stack(self.condition.null(given))
+        return self.modulated(context)
+
+    def modulated(self, context: Context) -> Context:
+        """``context`` with the adaptive norms' vectors computed, once per request."""
+        if context.vector is None or not isinstance(self.head, ModulatedHead):
+            return context
+        shared = None if self.shared is None else self.shared(context.vector).view(-1, 6, 1, context.vector.shape[-1])
+        vectors = [block.modulate(context.vector, shared) for block in self.blocks]
+        return replace(context, modulation=(*vectors, self.head.modulate(context.vector)))
+
+    def cache(self, plan: RowPlan, context: Context) -> Cache:
+        """An empty cache for a generation under ``plan``."""
+        rows, first = context.rows, self.blocks[0].attention
+        width = first.qkv.in_features // first.heads
+        return Cache(len(self.blocks), rows.shape[0], first.heads, plan.slots, width, rows.dtype, rows.device)
+
+    def embed(
+        self, rows: Rows, order_BN: Tensor, values_BN: Tensor, view_BnC: Tensor | None, context: Context
+    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Rows as vectors [B', R, D], and how they turn, (cos, sin) [B', 1, R, E] each or ``None``.
+
+        Args:
+            order_BN: the order's positions. values_BN: the canvas. view_BnC: content of the QUERY rows, by rank.
+        """
+        pieces, turns = [], []
+        for kind, ranks in rows.ranks.items():
+            at_Bn = order_BN[:, ranks]
+            pieces.append(self._piece(kind, ranks, at_Bn, values_BN, view_BnC, context))
+            if self.rotary is not None:
+                cos, sin = self.rotary.at(at_Bn if kind in (Kind.VALUE, Kind.QUERY) else torch.zeros_like(at_Bn))
+                still = kind in (Kind.COND, Kind.EXTRA)
+                turns.append((torch.zeros_like(cos), torch.zeros_like(sin)) if still else (cos, sin))
+        x_BRD = torch.cat(pieces, 1)
+        turn = None
+        if turns:
+            cos, sin = (torch.cat(part, 1) for part in zip(*turns, strict=True))
+            turn = (cos.repeat(context.copies, 1, 1), sin.repeat(context.copies, 1, 1))
+        if rows.arrange is not None:
+            x_BRD = x_BRD[:, rows.arrange]
+            turn = None if turn is None else (turn[0][:, rows.arrange], turn[1][:, rows.arrange])
+        if self.norm_in is not None:
+            x_BRD = self.norm_in(x_BRD)
+        x_BRD = F.dropout(x_BRD, self.dropout, self.training)
+        return x_BRD, None if turn is None else (turn[0][:, None], turn[1][:, None])
+
+    def _piece(
+        self, kind: Kind, ranks: Tensor, at_Bn: Tensor, values_BN: Tensor, view_BnC: Tensor | None, context: Context
+    ) -> Tensor:
+        if kind == Kind.COND:
+            own = None if self.positions is None else self.positions.of_prefix(ranks)
+            rows = context.rows[:, : ranks.shape[0]]
+            return rows if own is None else rows + own
+        if kind == Kind.EXTRA:
+            assert self.fillers is not None
+            return self.fillers[ranks].expand(at_Bn.shape[0] * context.copies, -1, -1)
+        if kind == Kind.VALUE:
+            assert self.tokens is not None
+            x: Tensor = self.tokens(values_BN.gather(1, at_Bn))
+        elif self.view is not None:
+            assert view_BnC is not None
+            x = self.view(view_BnC.to(self.view.weight.dtype))
+        else:
+            assert self.query is not None
+            x = self.query.expand(*at_Bn.shape, -1)
+        if self.positions is not None:
+            x = x + self.positions.at(at_Bn)
+        return x.repeat(context.copies, 1, 1) if context.copies > 1 else x
+
+    def forward(
+        self,
+        x_BRD: Tensor,
+        rows: Rows,
+        turn: tuple[Tensor, Tensor] | None,
+        context: Context,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Run the body; returns the hidden vectors of the rows that answer, [B', n, D]."""
+        mask = self._mask(rows, context)
+        modulations = context.modulation or (None,) * len(self.blocks)
+        for layer, block in enumerate(self.blocks):
+            x_BRD = block(x_BRD, rows, mask, turn, cache, layer, modulations[layer])
+        return rows.answering(x_BRD)
+
+    def _mask(self, rows: Rows, context: Context) -> Tensor | None:
+        """The rule's mask, less the condition's padding; a padded row always sees itself."""
+        if context.visible is None:
+            return rows.mask
+        B, T = context.visible.shape
+        keys = rows.length if rows.cached else rows.count
+        shown = torch.ones(B, 1, 1, keys, dtype=torch.bool, device=context.visible.device)
+        shown[..., :T] = context.visible[:, None, None]
+        mask = shown.expand(-1, 1, rows.count, -1) if rows.mask is None else shown & rows.mask
+        own = (
+            torch.arange(keys, device=mask.device)
+            == (rows.slots if rows.cached else torch.arange(keys, device=mask.device))[:, None]
+        )
+        return mask | own
+
+    def predict(self, hidden_BnD: Tensor, context: Context) -> Categorical:
+        """Logits in float32, [B', n, V]."""
+        return Categorical(self.head(hidden_BnD, context.modulation[-1] if context.modulation else None).float())
+
+    def answer(
+        self,
+        rows: Rows,
+        order_BN: Tensor,
+        values_BN: Tensor,
+        view_BnC: Tensor | None,
+        context: Context,
+        cache: Cache | None = None,
+    ) -> Categorical:
+        """Embed, run, predict: the prediction of every asked rank, [B', n, V]."""
+        x_BRD, turn = self.embed(rows, order_BN, values_BN, view_BnC, context)
+        return self.predict(self(x_BRD, rows, turn, context, cache), context)

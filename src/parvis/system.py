@@ -1,0 +1,96 @@
+"""A :class:`System` is the bundle that a paper is. Parts that do not fit raise :class:`IncompatibleParts` when it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from parvis.decode.job import Decoder
+from parvis.errors import IncompatibleParts
+from parvis.grid import Grid
+from parvis.guidance import Guidance
+from parvis.model.framing import content
+from parvis.model.transformer import Transformer
+from parvis.noise import Noise
+from parvis.order import Order
+from parvis.sampling import Sampling
+from parvis.tokenizer.base import Tokenizer
+
+Edits = Literal["any", "prefix", "none"]
+Planner = Callable[[Grid, int, Noise], Order]
+"""(grid, steps, noise) -> order; ``steps`` is ignored where the order fixes it."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How a system is sampled when the caller says nothing: the published setting where there is one.
+
+    Attributes:
+        steps: passes. guidance: classifier-free guidance scale; 1 means none. sampling: temperature, top-k, top-p.
+    """
+
+    steps: int
+    guidance: float = 1.0
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True)
+class System:
+    """The parts of one published system.
+
+    Attributes:
+        name: e.g. ``lpd-l-256``.
+        cite: BibTeX key fields in one line: authors, title, arXiv id.
+        tokenizer: pixels <-> values.
+        models: name -> transformer; ``main`` answers unless the decoder asks another.
+        order: plans the order of an image batch.
+        decoder: the algorithm box.
+        guidance: scale -> guidance rule (scale of every rank).
+        preset: how it is sampled by default.
+        edits: which known tokens it can be given: ``any`` set, a ``prefix`` of its order, or ``none``.
+        takes: what conditions it: ``classes`` (long [B]) or ``words`` (captions).
+    """
+
+    name: str
+    cite: str
+    grid: Grid
+    tokenizer: Tokenizer
+    models: Mapping[str, Transformer]
+    order: Planner
+    decoder: Decoder
+    guidance: Callable[[float], Guidance]
+    preset: Preset
+    edits: Edits = "any"
+    takes: Literal["classes", "words"] = "classes"
+
+    def __post_init__(self) -> None:
+        if "main" not in self.models:
+            raise IncompatibleParts(f"{self.name}: models are {sorted(self.models)}; one of them must be called 'main'")
+        if self.preset.steps < 1 or self.preset.steps > self.grid.tokens:
+            raise IncompatibleParts(
+                f"{self.name}: preset of {self.preset.steps} steps for {self.grid.tokens} tokens; needs 1 to {self.grid.tokens}"
+            )
+        for name, model in self.models.items():
+            self._check(name, model)
+
+    def _check(self, name: str, model: Transformer) -> None:
+        out = model.head.out.out_features
+        if out != self.tokenizer.vocabulary:
+            raise IncompatibleParts(
+                f"{self.name}: model {name!r} predicts {out} codes but the tokenizer has {self.tokenizer.vocabulary}; "
+                "build both with the same vocabulary"
+            )
+        if model.grid.tokens != self.grid.tokens:
+            raise IncompatibleParts(
+                f"{self.name}: model {name!r} knows {model.grid.tokens} positions but the grid has {self.grid.tokens}"
+            )
+        if (model.framing is content) != (model.view is not None):
+            raise IncompatibleParts(
+                f"{self.name}: the content framing and a view layer need each other; model {name!r} has only one of them"
+            )
+        if model.framing is content and type(self.tokenizer).view is Tokenizer.view:
+            raise IncompatibleParts(
+                f"{self.name}: model {name!r} asks for the coarse image so far, which {type(self.tokenizer).__name__} "
+                "cannot show; use a multi-scale tokenizer"
+            )
