@@ -1,0 +1,1 @@
+"""Weights on disk: model folders and maps between the authors' parameter names and ours."""

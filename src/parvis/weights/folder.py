@@ -1,0 +1,208 @@
+"""Model folders: ``config.json``, safetensors files, JSON documents (``words.json``).
+
+A folder appears whole or not at all. Reading checks, in this order and before a tensor is allocated: the bounds of
+``config.json``, the size of the file, the names, shapes and dtypes in its header, its SHA-256.
+Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+
+from parvis.errors import OutputError, WeightsError
+from parvis.files import new_folder
+from parvis.weights.config import MAX_CONFIG_BYTES, FileRecord, FolderConfig, parse_config, parse_json
+
+MODEL_FILE = "model.safetensors"
+MAX_DOCUMENT_BYTES = 1 << 26
+
+Expected: TypeAlias = Mapping[str, tuple[tuple[int, ...], str]]
+"""Of every tensor its shape and the kind of its dtype: ``"float"``, ``"integer"`` or ``"bool"``."""
+
+
+def expectation(module: nn.Module) -> dict[str, tuple[tuple[int, ...], str]]:
+    """What ``load_tensors`` must find to fill ``module``; build it on the meta device so that nothing is allocated."""
+    return {name: (tuple(tensor.shape), _kind(tensor)) for name, tensor in module.state_dict().items()}
+
+
+def save_folder(
+    path: str | Path,
+    config: FolderConfig,
+    tensors_by_file: Mapping[str, Mapping[str, Tensor]],
+    documents: Mapping[str, object] | None = None,
+) -> FolderConfig:
+    """Write a model folder in one piece and return its config with sizes, sums and parameter count filled in.
+
+    ``tensors_by_file`` maps file names (``"model.safetensors"``) to state dicts, ``documents`` maps names
+    (``"words.json"``) to what JSON can hold. A model folder that is already there is replaced; any other folder with
+    something in it is not touched.
+
+    Raises :class:`OutputError` if it cannot be written, :class:`WeightsError` if its config would be
+    refused on reading.
+    """
+    target = Path(path)
+    _refuse_to_replace_foreign(target)
+    with new_folder(target) as folder:
+        for name, tensors in tensors_by_file.items():
+            plain = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
+            try:
+                safetensors.torch.save_file(plain, folder / name, metadata={"format": "pt"})
+            except safetensors.SafetensorError as error:
+                raise OutputError(f"cannot write {name!r} of {str(target)!r}: {error}; is the disk full?") from error
+        for name, document in (documents or {}).items():
+            (folder / name).write_text(json.dumps(document, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+        names = [*tensors_by_file, *(documents or {})]
+        full = replace(
+            config,
+            parameters=sum(tensor.numel() for tensors in tensors_by_file.values() for tensor in tensors.values()),
+            files={name: FileRecord((folder / name).stat().st_size, _sha256(folder / name)) for name in names},
+        )
+        text = full.to_json()
+        parse_config(text, f"config.json for {target}")
+        (folder / "config.json").write_text(text, encoding="utf-8")
+    return full
+
+
+def load_config(path: str | Path) -> FolderConfig:
+    """Read and check the ``config.json`` of a model folder. Raises :class:`WeightsError`."""
+    folder = Path(path)
+    file = folder / "config.json"
+    if not file.is_file():
+        what = "has no config.json" if folder.is_dir() else "is not a folder"
+        raise WeightsError(f"{folder}: {what}, so it is no model folder; `parvis list` names the models that are here")
+    return parse_config(_read(file, MAX_CONFIG_BYTES), str(file))
+
+
+def load_tensors(
+    path: str | Path, expected: Expected, *, file: str = MODEL_FILE, config: FolderConfig | None = None
+) -> dict[str, Tensor]:
+    """The tensors of one file of a model folder, on the CPU: exactly those ``expected``, see :func:`expectation`.
+
+    Raises :class:`WeightsError` if the file is missing, truncated, damaged or no safetensors file, or if a name, shape
+    or dtype differs; before that nothing was allocated.
+    """
+    config = config or load_config(path)
+    place = _checked_place(Path(path), file, config)
+    with _open(place) as content:
+        found = {key: content.get_slice(key) for key in content.keys()}  # noqa: SIM118 (not a mapping)
+        if missing := sorted(set(expected) - set(found)):
+            raise _differs(place, f"{_some(missing)} missing")
+        if unexpected := sorted(set(found) - set(expected)):
+            raise _differs(place, f"{_some(unexpected)} not expected")
+        for name, (shape, kind) in expected.items():
+            is_shape, is_kind = tuple(found[name].get_shape()), _kind_of_name(found[name].get_dtype())
+            if is_shape != tuple(shape):
+                raise _differs(place, f"{name!r} has shape {list(is_shape)}, expected {list(shape)}")
+            if is_kind != kind:
+                raise _differs(place, f"{name!r} is {is_kind}, expected {kind}")
+    _check_sum(place, config)
+    return safetensors.torch.load_file(place, device="cpu")
+
+
+def load_document(path: str | Path, name: str, *, config: FolderConfig | None = None) -> Any:
+    """A JSON document of a model folder (``words.json``), checked against its sum. Raises :class:`WeightsError`."""
+    config = config or load_config(path)
+    place = _checked_place(Path(path), name, config)
+    _check_sum(place, config)
+    return parse_json(_read(place, MAX_DOCUMENT_BYTES), str(place))
+
+
+def verify_folder(path: str | Path) -> FolderConfig:
+    """Check every file of a model folder against its config; returns the config. Raises :class:`WeightsError`."""
+    config = load_config(path)
+    parameters = 0
+    for name in config.files:
+        place = _checked_place(Path(path), name, config)
+        _check_sum(place, config)
+        if name.endswith(".json"):
+            parse_json(_read(place, MAX_DOCUMENT_BYTES), str(place))
+            continue
+        with _open(place) as content:
+            for key in content.keys():  # noqa: SIM118 (not a mapping)
+                count = 1
+                for size in content.get_slice(key).get_shape():
+                    count *= size
+                parameters += count
+    if parameters != config.parameters:
+        raise _differs(Path(path), f"holds {parameters} parameters, config.json says {config.parameters}")
+    return config
+
+
+def _refuse_to_replace_foreign(target: Path) -> None:
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    try:
+        load_config(target)
+    except WeightsError as error:
+        raise OutputError(
+            f"{str(target)!r} is there and is no Parvis model folder, so it is not replaced; choose another name"
+        ) from error
+
+
+def _checked_place(folder: Path, name: str, config: FolderConfig) -> Path:
+    place = folder / name
+    record = config.files.get(name)
+    if record is None:
+        raise WeightsError(f"{folder}: config.json lists no file {name!r}, only {', '.join(sorted(config.files))}")
+    if not place.is_file():
+        raise WeightsError(f"{place}: config.json lists this file but it is not there; fetch or copy the folder again")
+    if (size := place.stat().st_size) != record.bytes:
+        raise WeightsError(
+            f"{place}: {size} bytes, config.json says {record.bytes}; the copy is not whole, fetch or copy it again"
+        )
+    return place
+
+
+def _check_sum(place: Path, config: FolderConfig) -> None:
+    if _sha256(place) != config.files[place.name].sha256:
+        raise WeightsError(f"{place}: its SHA-256 is not the one in config.json; it is damaged, fetch or copy it again")
+
+
+def _open(place: Path) -> Any:
+    try:
+        return safetensors.safe_open(place, framework="pt", device="cpu")
+    except (safetensors.SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{place}: not a safetensors file ({str(error)[:120]}), and no other kind is read; fetch or export it again"
+        ) from error
+
+
+def _read(place: Path, limit: int) -> bytes:
+    if (size := place.stat().st_size) > limit:
+        raise WeightsError(f"{place}: {size} bytes, at most {limit} are read; it is no file that Parvis wrote")
+    return place.read_bytes()
+
+
+def _sha256(place: Path) -> str:
+    with open(place, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _kind(tensor: Tensor) -> str:
+    if tensor.dtype.is_floating_point:
+        return "float"
+    return "bool" if str(tensor.dtype) == "torch.bool" else "integer"
+
+
+def _kind_of_name(dtype: str) -> str:
+    return "bool" if dtype == "BOOL" else "integer" if dtype[0] in "IU" else "float"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:3])
+    return f"{shown} (and {len(names) - 3} more)" if len(names) > 3 else shown
+
+
+def _differs(place: Path, problem: str) -> WeightsError:
+    return WeightsError(
+        f"{place}: {problem}; the weights are not of the system that config.json names, export them again"
+    )
