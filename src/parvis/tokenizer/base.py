@@ -1,0 +1,54 @@
+"""The tokenizer: the pure map between pixels and the values of a canvas.
+
+Shapes: B images, N positions, n positions of one scale, C channels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from parvis.errors import UsageError
+from parvis.grid import Grid
+
+if TYPE_CHECKING:
+    from parvis.canvas import Canvas
+
+
+class Tokenizer(nn.Module, ABC):
+    """Pixels to values and back. Pixels are float in [-1, 1], ``[B, 3, H, W]``.
+
+    ``factor`` is the number of pixels along the side of one token; ``vocabulary`` is the number of codes.
+    """
+
+    factor: int
+    vocabulary: int
+
+    def grid(self, height: int, width: int) -> Grid:
+        """The grid of a picture of ``height`` x ``width`` pixels, both multiples of ``factor``."""
+        self._check_size(height, width)
+        return Grid.image(height // self.factor, width // self.factor)
+
+    @abstractmethod
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Codes ``[B, N]`` (long) of ``pixels``, in the order of the positions of ``grid(H, W)``."""
+
+    @abstractmethod
+    def decode(self, values: Tensor, grid: Grid) -> Tensor:
+        """Pixels ``[B, 3, H, W]`` of codes ``[B, N]``; not clamped."""
+
+    def view(self, canvas: Canvas, scale: int) -> Tensor:
+        """What is already known at the positions of ``scale``, ``[B, n, C]``: next-scale tokenizers only."""
+        raise UsageError(
+            f"{type(self).__name__} has one scale, so it has no view of scale {scale}; "
+            "the content framing needs a next-scale tokenizer"
+        )
+
+    def _check_size(self, height: int, width: int) -> None:
+        if height <= 0 or width <= 0 or height % self.factor or width % self.factor:
+            raise UsageError(
+                f"a picture of {height}x{width} pixels cannot be tokenized: "
+                f"both sides must be positive multiples of {self.factor}; crop or resize it"
+            )

@@ -1,0 +1,307 @@
+"""Training of a small VQGAN tokenizer: loss, loop, resume, metrics.
+
+A run is a function of its seed: pictures, flips and revived codes of a step depend on (seed, step) alone, so a resumed
+run equals an uninterrupted one. The codebook is a moving average; the weights that are kept are averaged too.
+
+Shapes: B images, H and W pixels, M vectors, C code channels.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from parvis.errors import TrainingError
+from parvis.tokenizer.quantize import CodebookEMA
+from parvis.tokenizer.vqgan import VQGAN
+
+Draw = Callable[[int], Sequence[Tensor]]  # step -> batches of pictures, float [-1, 1], [B, 3, H, W], any sizes
+
+
+@dataclass(frozen=True)
+class TokenizerTraining:
+    """How to train: ``rate`` warms up over ``warmup`` steps, stays, and falls to zero over the last ``decay`` of ``steps``.
+
+    ``steps``, ``decay`` and the intervals may change when a run goes on; the rest is the run's identity.
+    """
+
+    steps: int
+    rate: float = 2e-3
+    warmup: int = 100
+    decay: float = 0.4
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    average: float = 0.995
+    l1: float = 0.3
+    difference: float = 0.4
+    commitment: float = 0.25
+    revive_every: int = 10
+    revive_until: float = 0.6
+    seed: int = 0
+    log_every: int = 20
+    checkpoint_seconds: float = 120.0
+    evaluate_seconds: float = 180.0
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of ``step``."""
+        left = (self.steps - step) / max(1.0, self.decay * self.steps)
+        return self.rate * min(1.0, (step + 1) / max(1, self.warmup), max(0.0, left))
+
+
+def pictures(
+    sets: Sequence[tuple[np.ndarray[Any, Any], int]], weights: np.ndarray[Any, Any], seed: int, flip: bool = True
+) -> Draw:
+    """Draw ``count`` pictures of each ``(uint8 [N, H, W, 3], count)``, half of them mirrored.
+
+    Picture i of every set is drawn in proportion to ``weights[i]``.
+    """
+    probability = weights / weights.sum()
+
+    def draw(step: int) -> list[Tensor]:
+        rng = np.random.default_rng((seed, step))
+        batches = []
+        for data, count in sets:
+            images = data[rng.choice(len(data), count, p=probability)]
+            mirrored = rng.random(count) < (0.5 if flip else 0.0)
+            images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+            batches.append(as_pixels(images))
+        return batches
+
+    return draw
+
+
+def as_pixels(images: np.ndarray[Any, Any]) -> Tensor:
+    """uint8 ``[B, H, W, 3]`` to float ``[B, 3, H, W]`` in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def difference_loss(a_BCHW: Tensor, b_BCHW: Tensor, scales: int = 3) -> Tensor:
+    """L1 between the finite differences of both pictures, at full, half, quarter ... size: edges in the right place."""
+    error, total = a_BCHW - b_BCHW, a_BCHW.new_zeros(())
+    for _ in range(scales):
+        total = total + error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+        error = F.avg_pool2d(error, 2)
+    return total / scales
+
+
+@dataclass(eq=False)
+class _State:
+    """All that changes while training."""
+
+    model: VQGAN
+    averaged: VQGAN
+    optimizer: torch.optim.Optimizer
+    codebook: CodebookEMA
+    step: int = 0
+
+    def save(self, path: Path, fingerprint: str) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "codebook": self.codebook.state_dict(),
+            "step": self.step,
+            "fingerprint": fingerprint,
+        }
+        temporary = path.with_suffix(".partial")
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+
+    def load(self, path: Path, fingerprint: str) -> None:
+        state = torch.load(path, weights_only=True, map_location=next(self.model.parameters()).device)
+        if state["fingerprint"] != fingerprint:
+            raise TrainingError(
+                f"{path} belongs to another run:\n  there {state['fingerprint']}\n  here  {fingerprint}\n"
+                "use another folder, or the settings it was started with"
+            )
+        self.model.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.codebook.load_state_dict(state["codebook"])
+        self.step = state["step"]
+
+
+def _start(model: VQGAN, how: TokenizerTraining) -> _State:
+    model.quantize.embedding.weight.requires_grad_(False)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": how.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=how.rate, betas=(0.9, 0.95))
+    averaged = deepcopy(model).requires_grad_(False)
+    return _State(model, averaged, optimizer, CodebookEMA(model.quantize))
+
+
+def losses(model: VQGAN, pixels: Tensor, how: TokenizerTraining) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Loss terms of one batch, and the normalised vectors ``[M, C]`` and codes ``[M]`` of the cells that are not blank.
+
+    Blank cells are decoded from the blank code; they are kept out of the commitment loss and of the codebook.
+    """
+    z_BhwC = F.normalize(model.latents(pixels).movedim(1, -1), dim=-1)
+    blank_Bhw = model.blanks(pixels)
+    z_MC = z_BhwC[~blank_Bhw]
+    codes_M = model.quantize.nearest(z_MC.detach())
+    nearest_MC = model.quantize.lookup(codes_M)
+    quantized_BhwC = torch.zeros_like(z_BhwC)
+    quantized_BhwC[~blank_Bhw] = z_MC + (nearest_MC - z_MC).detach()
+    out = model.render(quantized_BhwC.movedim(-1, 1))
+    terms = {
+        "mse": F.mse_loss(out, pixels),
+        "l1": F.l1_loss(out, pixels),
+        "difference": difference_loss(out, pixels),
+        "commitment": F.mse_loss(z_MC, nearest_MC),
+    }
+    return terms, z_MC.detach(), codes_M
+
+
+def _step(state: _State, batches: Sequence[Tensor], how: TokenizerTraining) -> dict[str, Tensor]:
+    for group in state.optimizer.param_groups:
+        group["lr"] = how.rate_at(state.step)
+    area, totals, vectors, codes = sum(b.numel() for b in batches), {}, [], []
+    for batch in batches:
+        terms, z_MC, codes_M = losses(state.model, batch, how)
+        part = batch.numel() / area
+        loss = terms["mse"] + how.l1 * terms["l1"] + how.difference * terms["difference"]
+        ((loss + how.commitment * terms["commitment"]) * part).backward()  # type: ignore[no-untyped-call]
+        for name, value in terms.items():
+            totals[name] = totals.get(name, 0.0) + value.detach() * part
+        vectors.append(z_MC)
+        codes.append(codes_M)
+    totals["gradient"] = torch.nn.utils.clip_grad_norm_(state.model.parameters(), how.clip)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    _update_codebook(state, torch.cat(vectors), torch.cat(codes), how)
+    _update_average(state, how)
+    state.step += 1
+    return totals
+
+
+def _update_codebook(state: _State, z_MC: Tensor, codes_M: Tensor, how: TokenizerTraining) -> None:
+    state.codebook.update(z_MC, codes_M)
+    if state.step % how.revive_every == 0 and state.step < how.revive_until * how.steps:
+        generator = torch.Generator(z_MC.device).manual_seed(how.seed * 1_000_003 + state.step)
+        state.codebook.revive(z_MC, codes_M, generator)
+
+
+@torch.no_grad()
+def _update_average(state: _State, how: TokenizerTraining) -> None:
+    decay = min(how.average, (1 + state.step) / (10 + state.step))
+    ours, theirs = list(state.averaged.parameters()), list(state.model.parameters())
+    torch._foreach_lerp_(ours, theirs, 1 - decay)
+    state.averaged.quantize.embedding.weight.copy_(state.model.quantize.embedding.weight)
+
+
+def train(
+    model: VQGAN, draw: Draw, how: TokenizerTraining, folder: Path, held_out: Mapping[str, Tensor] | None = None
+) -> VQGAN:
+    """Train ``model`` (or go on from ``folder/checkpoint.pt``) and return the averaged model.
+
+    Writes ``checkpoint.pt`` (whole, or not at all), ``log.jsonl`` and, for every named set of ``held_out`` pictures, a
+    sheet of originals and reconstructions. Raises :class:`TrainingError` when a loss or gradient is not finite; the
+    last checkpoint is then from before that.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state, path = _start(model, how), folder / "checkpoint.pt"
+    settings = {k: v for k, v in asdict(how).items() if not k.endswith(("steps", "seconds", "every", "decay", "until"))}
+    fingerprint = json.dumps({**asdict(model.config), **settings}, sort_keys=True)
+    if path.exists():
+        state.load(path, fingerprint)
+    window: list[dict[str, Tensor]] = []
+    saved = evaluated = logged = began = time.monotonic()
+    images = 0
+    while state.step < how.steps:
+        batches = draw(state.step)
+        images += sum(len(b) for b in batches)
+        window.append(_step(state, batches, how))
+        now, last = time.monotonic(), state.step == how.steps
+        save, show = now - saved > how.checkpoint_seconds or last, now - evaluated > how.evaluate_seconds or last
+        if state.step % how.log_every == 0 or save or show:
+            means = _finite_means(window, state.step)
+            entry = {"step": state.step, "seconds": now - began, "rate": how.rate_at(state.step - 1), **means}
+            entry["images_per_s"] = images / (now - logged)
+            if show and held_out:
+                for name, x in held_out.items():
+                    entry |= {f"{name}.{k}": v for k, v in measure(state.averaged, x).items()}
+                    sheet(state.averaged, x[:32]).save(folder / f"sheet_{name}.png")
+                evaluated = time.monotonic()
+            _log(folder, entry)
+            window, images, logged = [], 0, time.monotonic()
+        if save:
+            state.save(path, fingerprint)
+            saved = time.monotonic()
+    return state.averaged
+
+
+def _finite_means(window: Sequence[dict[str, Tensor]], step: int) -> dict[str, float]:
+    means = {name: float(torch.stack([w[name] for w in window]).mean()) for name in window[0]}
+    bad = [name for name, value in means.items() if not math.isfinite(value)]
+    if bad:
+        raise TrainingError(
+            f"{', '.join(bad)} not finite within the {len(window)} steps before step {step}; the last checkpoint is "
+            "from before; lower the rate or look at the data, then start again to go on from it"
+        )
+    return means
+
+
+def _log(folder: Path, entry: Mapping[str, float]) -> None:
+    line = json.dumps({k: round(v, 6) for k, v in entry.items()})
+    with (folder / "log.jsonl").open("a") as file:
+        file.write(line + "\n")
+    print(line, flush=True)
+
+
+@torch.no_grad()
+def reconstruct(model: VQGAN, pixels: Tensor, batch: int = 32) -> tuple[Tensor, Tensor]:
+    """Reconstructions clamped to [-1, 1], and codes ``[B, N]``."""
+    outs, codes = [], []
+    for part in pixels.split(batch):
+        found = model.encode(part)
+        h, w = (side // model.factor for side in part.shape[-2:])
+        vectors = model.quantize.lookup(found).unflatten(1, (h, w))
+        outs.append(model.render(vectors.movedim(-1, 1)).clamp(-1, 1))
+        codes.append(found)
+    return torch.cat(outs), torch.cat(codes)
+
+
+def measure(model: VQGAN, pixels: Tensor) -> dict[str, float]:
+    """PSNR in dB (of the mean error; mean of the images' own), codes in use, entropy in nats (and without code 0)."""
+    out, codes = reconstruct(model, pixels)
+    error_B = ((out - pixels) / 2).square().flatten(1).mean(1)
+    counts_V = torch.bincount(codes.flatten(), minlength=model.vocabulary).double()
+    return {
+        "psnr": float(-10 * error_B.mean().log10()),
+        "psnr_mean": float((-10 * error_B.clamp_min(1e-10).log10()).mean()),
+        "codes": float((counts_V > 0).sum()),
+        "entropy": _entropy(counts_V),
+        "entropy_not_0": _entropy(counts_V[1:]),
+        "share_0": float(counts_V[0] / counts_V.sum()),
+    }
+
+
+def _entropy(counts_V: Tensor) -> float:
+    p = counts_V / counts_V.sum().clamp_min(1)
+    return float(-(p * p.clamp_min(1e-30).log()).sum())
+
+
+def sheet(model: VQGAN, pixels: Tensor, columns: int = 8) -> Image.Image:
+    """A picture of rows: originals, and under each its reconstruction."""
+    rows = []
+    for part, out in zip(pixels.split(columns), reconstruct(model, pixels)[0].split(columns), strict=True):
+        blank = (0, 0) * 3 + (0, columns - len(part))
+        rows += [F.pad(x, blank, value=1.0).permute(2, 0, 3, 1).flatten(1, 2) for x in (part, out)]
+    image = torch.cat(rows).add(1).mul(127.5).round().clamp(0, 255).byte()
+    return Image.fromarray(image.cpu().numpy())
