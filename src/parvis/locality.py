@@ -82,55 +82,60 @@ def _orders(grid: Grid, sizes: tuple[int, ...], noise: Noise, rule: Rule) -> Ord
     if not (rule.proximity >= 0 and rule.repulsion >= 0):
         raise UsageError(f"proximity and repulsion are at least 0; got {rule.proximity} and {rule.repulsion}")
     tokens, steps = grid.tokens, len(sizes)
-    cells = torch.arange(tokens, device=noise.device)
-    draws = noise.uniform(cells, ORDER, steps).cpu().double().transpose(1, 2)
-    ties = ((draws * 2**24).long() * tokens + cells.cpu()).numpy()  # distinct, [B, K, N]
-    firsts = noise.uniform(cells[:1], ORDER + 1, steps + 1)[:, 0].double().cpu().tolist()
+    draws = noise.uniform(torch.arange(tokens, device=noise.device), ORDER, steps + 1).cpu().numpy()  # [B, N, K + 1]
+    ties = (draws * 2**24).astype(np.int64) * tokens + np.arange(tokens)[:, None]  # distinct within a step
     made = [
-        walk(grid, sizes, rule, int(u[steps] * tokens), tie, lambda step, free, u=u: int(u[step] * free))
-        for u, tie in zip(firsts, ties, strict=True)
+        walk(grid, sizes, rule, tie.T, lambda step, free, u=u: int(u[step] * free))
+        for tie, u in zip(ties, draws[..., steps].astype(float), strict=True)
     ]
-    return Order(torch.tensor(made, device=noise.device), sizes)
+    return Order(torch.from_numpy(np.array(made)).to(noise.device), sizes)
 
 
-def walk(
-    grid: Grid, sizes: Sequence[int], rule: Rule, first: int, ties: Ints, start: Callable[[int, int], int]
-) -> list[int]:
+def walk(grid: Grid, sizes: Sequence[int], rule: Rule, ties: Ints, begin: Callable[[int, int], int]) -> list[int]:
     """One order, all chance taken from outside.
 
     Args:
-        first: the first cell.
         ties: int64 [K, N]: of equal scores in step k, the cell with the smaller number comes first; 0 <= ties < 2^56.
-        start: (step, how many candidates) -> which candidate begins a group in which nothing was picked.
+        begin: (step, number of candidates n) -> 0..n-1: which candidate begins a group in which nothing was picked.
+            Step 0 begins with that cell.
     """
     board = _board(grid.height, grid.width, rule)
-    known = np.zeros((grid.height + 2, grid.width + 2), np.int8)  # with a border of unknown cells
-    inside = known[1:-1, 1:-1]
+    neighbours = np.zeros(grid.tokens, np.int8)
+    free = np.arange(grid.tokens)
+    unknown = np.ones(grid.tokens, bool)
     order: list[int] = []
     for step, size in enumerate(sizes):
-        ranked, close = _candidates(known, board, ties[step])
+        ranks = board.ranks.take(neighbours.take(free))
+        ranked = free.take((ranks + ties[step].take(free)).argsort())
         if step:
+            close = int(np.count_nonzero(ranks < board.close))
             picks, others = _spread(ranked, close, size, board)
         else:
-            picks, others = [first], ranked[ranked != first]
+            picks = [begin(0, grid.tokens)]
+            others = ranked[ranked != picks[0]]
         if len(picks) < size:
-            _fill(picks, others, size, board.squared, lambda free, step=step: start(step, free))
+            begin_here = len(picks) or begin(step, len(others))
+            _fill(picks, others, size, board.squared, begin_here)
         order += picks
-        inside[board.rows[picks], board.columns[picks]] = 1
+        neighbours += board.weights.take(picks, axis=0).sum(axis=0, dtype=np.int8)
+        unknown[picks] = False
+        free = free[unknown.take(free)]
     return order
 
 
 @dataclass(frozen=True, eq=False)
 class _Board:
-    """What a grid and a rule fix: for every cell, the bit of the cell and the bits of its repulsion ball; squared
-    distances [N, N]; rows and columns [N]; rank of every score (best first), by 5 x edge + diagonal neighbours; how many
-    ranks are close enough."""
+    """What a grid and a rule fix.
+
+    bits, balls: for every cell, the bit of the cell and the bits of the cells that it repels. squared: squared distances
+    [N, N]. weights [N, N]: 5 for edge neighbours, 1 for diagonal ones; a sum of them names a score. ranks [25]: the rank
+    of the score so named, best first, times 2^56. close: the first rank that scores below tau, times 2^56.
+    """
 
     bits: tuple[int, ...]
     balls: tuple[int, ...]
     squared: Ints
-    rows: Ints
-    columns: Ints
+    weights: Ints
     ranks: Ints
     close: int
 
@@ -139,53 +144,46 @@ class _Board:
 def _board(height: int, width: int, rule: Rule) -> _Board:
     rows, columns = (a.ravel() for a in np.indices((height, width)))
     down, across = abs(rows[:, None] - rows), abs(columns[:, None] - columns)
-    near = np.maximum(down, across) <= rule.repulsion
-    balls = tuple(int.from_bytes(np.packbits(row, bitorder="little").tobytes(), "little") for row in near)
+    squared = (down**2 + across**2).astype(np.int16 if height**2 + width**2 < 1 << 15 else np.int32)
+    balls = np.packbits(np.maximum(down, across) <= rule.repulsion, axis=1, bitorder="little")
     scores = [edge + diagonal * math.sqrt(0.5) if rule.scored else 0.0 for edge in range(5) for diagonal in range(5)]
     distinct = sorted(set(scores), reverse=True)
-    ranks = np.array([distinct.index(score) for score in scores])
-    close = sum(score >= rule.proximity for score in distinct)
-    bits = tuple(1 << cell for cell in range(height * width))
-    return _Board(bits, balls, (down**2 + across**2).astype(np.int32), rows, columns, ranks, close)
-
-
-def _candidates(known: NDArray[np.int8], board: _Board, ties: Ints) -> tuple[Ints, int]:
-    """The free cells, best score first, and how many of them are close to what is known."""
-    above, here, below = known[:-2], known[1:-1], known[2:]
-    left, centre, right = slice(0, -2), slice(1, -1), slice(2, None)
-    edges = above[:, centre] + below[:, centre] + here[:, left] + here[:, right]
-    diagonals = above[:, left] + above[:, right] + below[:, left] + below[:, right]
-    free = np.flatnonzero(here[:, centre] == 0)
-    ranks = board.ranks[(5 * edges + diagonals).ravel()[free]]
-    ranked = free[((ranks << 56) + ties[free]).argsort()]
-    return ranked, int((ranks < board.close).sum())
+    return _Board(
+        bits=tuple(1 << cell for cell in range(height * width)),
+        balls=tuple(int.from_bytes(row.tobytes(), "little") for row in balls),
+        squared=squared,
+        weights=(5 * (squared == 1) + (squared == 2)).astype(np.int8),
+        ranks=np.array([distinct.index(score) << 56 for score in scores]),
+        close=sum(score >= rule.proximity for score in distinct) << 56,
+    )
 
 
 def _spread(ranked: Ints, close: int, size: int, board: _Board) -> tuple[list[int], Ints]:
-    """Greedy picks from the close cells, none within the ball of another; and the cells left, in the order to try."""
+    """Greedy picks from the ``close`` first cells, none repelled by another; and the cells left, in the order to try."""
     picks: list[int] = []
     rejected: list[int] = []
-    blocked, tried = 0, 0
-    for cell in ranked[:close].tolist():
+    bits, blocked, tried = board.bits, 0, 0
+    for tried, cell in enumerate(ranked[:close].tolist(), 1):  # noqa: B007
+        if blocked & bits[cell]:
+            rejected.append(cell)
+            continue
+        picks.append(cell)
         if len(picks) == size:
             break
-        tried += 1
-        if blocked & board.bits[cell]:
-            rejected.append(cell)
-        else:
-            picks.append(cell)
-            blocked |= board.balls[cell]
-    return picks, np.concatenate([ranked[close:], np.array(rejected, ranked.dtype), ranked[tried:close]])
+        blocked |= board.balls[cell]
+    if len(picks) == size:
+        return picks, ranked[:0]
+    return picks, np.concatenate([ranked[close:], np.array(rejected, ranked.dtype)])
 
 
-def _fill(picks: list[int], others: Ints, size: int, squared: Ints, start: Callable[[int], int]) -> None:
+def _fill(picks: list[int], others: Ints, size: int, squared: Ints, begin: int) -> None:
     """Farthest point sampling: add to ``picks`` the cells of ``others`` farthest from all picks, the first of equals."""
     if len(others) <= size - len(picks):
         picks += others.tolist()
         return
     if not picks:
-        picks.append(int(others[start(len(others))]))
-    away = squared[np.ix_(picks, others)].min(axis=0)
+        picks.append(int(others[begin]))
+    away = squared.take(picks, axis=0).min(axis=0).take(others)
     while len(picks) < size:
         cell = int(others[away.argmax()])
         picks.append(cell)

@@ -34,7 +34,7 @@ def _shift(h: Tensor, bits: int) -> Tensor:
 
 def _absorb(h: Tensor, word: Tensor | int) -> Tensor:
     """The next state of the chain: a bijection of ``word`` for a given ``h``, and of ``h`` for a given ``word``."""
-    step = (word + 1) * _GOLDEN
+    step = word * _GOLDEN
     h = h + (step if isinstance(step, Tensor) else (step + (1 << 63)) % (1 << 64) - (1 << 63))
     h = (h ^ _shift(h, 30)) * _MIX1
     h = (h ^ _shift(h, 27)) * _MIX2
@@ -61,6 +61,8 @@ class Noise:
             self.seeds = torch.tensor([_seed(seed) for seed in seeds], dtype=torch.long, device=device)
         if len(self.seeds) == 0:
             raise UsageError("noise needs one seed per image; got none")
+        self._keys = _absorb(self.seeds, 1)
+        self._streams: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -90,7 +92,7 @@ class Noise:
         h = self._bits(positions, draw, width)
         wide = torch.float32 if h.device.type == "mps" else torch.float64
         radius = (_shift(h, 12) + 1).to(wide) * 2.0**-52  # in (0, 1]
-        angle = _shift(_absorb(h, 0), 12).to(wide) * 2.0**-52
+        angle = _shift(_absorb(h, -1), 12).to(wide) * 2.0**-52
         return ((-2.0 * radius.log()).sqrt() * (2.0 * math.pi * angle).cos()).float()
 
     def permutation(self, tokens: int, draw: int) -> Tensor:
@@ -100,11 +102,16 @@ class Noise:
 
     def _bits(self, positions: Tensor, draw: int, width: int | None) -> Tensor:
         """int64 [B, n] or [B, n, width] of 64 hashed bits."""
-        h = _absorb(_absorb(torch.zeros_like(self.seeds), self.seeds), draw)
-        h = _absorb(h[:, None], positions.to(self.device))
+        h = _absorb(self._stream(draw), positions.to(self.device))
         if width is None:
-            return _absorb(h, -1)
-        return _absorb(h[..., None], torch.arange(width, device=self.device))
+            return h
+        return _absorb(h[..., None], torch.arange(1, width + 1, device=self.device))
+
+    def _stream(self, draw: int) -> Tensor:
+        """int64 [B, 1]: the hash of (seed, draw), kept: the same draw is asked for pass after pass."""
+        if draw not in self._streams:
+            self._streams[draw] = _absorb(self._keys, draw)[:, None]
+        return self._streams[draw]
 
 
 def _seed(seed: int) -> int:
