@@ -34,14 +34,22 @@ LIMITS = {
     "layers": 256,
     "depth": 256,
     "heads": 1024,
+    "hidden": 65536,
     "channels": 16384,
+    "z_channels": 16384,
+    "multipliers": 64,
+    "groups": 1024,
+    "encoder_blocks": 64,
+    "decoder_blocks": 64,
+    "codes": 1 << 20,
+    "code_dim": 16384,
     "vocabulary": 1 << 20,
-    "classes": 1 << 20,
     "tokens": 1 << 20,
     "height": 16384,
     "side": 16384,
     "resolution": 16384,
     "factor": 256,
+    "patch": 256,
 }
 
 Leaf: TypeAlias = bool | int | float | str | None
