@@ -33,7 +33,7 @@ Draw = Callable[[int], Sequence[Tensor]]  # step -> batches of pictures, float [
 
 @dataclass(frozen=True)
 class TokenizerTraining:
-    """How to train: ``rate`` warms up over ``warmup`` steps, stays, and falls to zero over the last ``decay`` of ``steps``.
+    """How to train: ``rate`` warms up over ``warmup`` steps, stays, falls to 0 in the last ``decay`` of ``steps``.
 
     ``steps``, ``decay`` and the intervals may change when a run goes on; the rest is the run's identity.
     """
