@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -65,12 +65,12 @@ def lpd(grid: Grid, sizes: Sequence[int], noise: Noise, proximity: float = 1.0, 
 
 
 def proximity_only(grid: Grid, sizes: Sequence[int], noise: Noise) -> Order:
-    """Ablation of LPD (table 4): the first principle alone. A group takes the cells that score highest, however near."""
+    """LPD's first principle alone (its ablation): a group takes the cells that score highest, however near."""
     return _orders(grid, tuple(sizes), noise, Rule(proximity=0.0, repulsion=0.0))
 
 
 def repulsion_only(grid: Grid, sizes: Sequence[int], noise: Noise, repulsion: float = 2.0) -> Order:
-    """Ablation of LPD (table 4): the second principle alone. Cells are tried in random order, wherever the context is."""
+    """LPD's second principle alone (its ablation): cells are tried in random order, wherever the context is."""
     return _orders(grid, tuple(sizes), noise, Rule(0.0, repulsion, scored=False))
 
 
@@ -84,11 +84,13 @@ def _orders(grid: Grid, sizes: tuple[int, ...], noise: Noise, rule: Rule) -> Ord
     tokens, steps = grid.tokens, len(sizes)
     draws = noise.uniform(torch.arange(tokens, device=noise.device), ORDER, steps + 1).cpu().numpy()  # [B, N, K + 1]
     ties = (draws * 2**24).astype(np.int64) * tokens + np.arange(tokens)[:, None]  # distinct within a step
-    made = [
-        walk(grid, sizes, rule, tie.T, lambda step, free, u=u: int(u[step] * free))
-        for tie, u in zip(ties, draws[..., steps].astype(float), strict=True)
-    ]
+    starts = draws[..., steps].astype(float).tolist()
+    made = [walk(grid, sizes, rule, tie.T, partial(_start, u)) for tie, u in zip(ties, starts, strict=True)]
     return Order(torch.from_numpy(np.array(made)).to(noise.device), sizes)
+
+
+def _start(uniforms: list[float], step: int, free: int) -> int:
+    return int(uniforms[step] * free)
 
 
 def walk(grid: Grid, sizes: Sequence[int], rule: Rule, ties: Ints, begin: Callable[[int, int], int]) -> list[int]:
@@ -114,8 +116,7 @@ def walk(grid: Grid, sizes: Sequence[int], rule: Rule, ties: Ints, begin: Callab
             picks = [begin(0, grid.tokens)]
             others = ranked[ranked != picks[0]]
         if len(picks) < size:
-            begin_here = len(picks) or begin(step, len(others))
-            _fill(picks, others, size, board.squared, begin_here)
+            _fill(picks, others, size, board.squared, partial(begin, step))
         order += picks
         neighbours += board.weights.take(picks, axis=0).sum(axis=0, dtype=np.int8)
         unknown[picks] = False
@@ -127,9 +128,11 @@ def walk(grid: Grid, sizes: Sequence[int], rule: Rule, ties: Ints, begin: Callab
 class _Board:
     """What a grid and a rule fix.
 
-    bits, balls: for every cell, the bit of the cell and the bits of the cells that it repels. squared: squared distances
-    [N, N]. weights [N, N]: 5 for edge neighbours, 1 for diagonal ones; a sum of them names a score. ranks [25]: the rank
-    of the score so named, best first, times 2^56. close: the first rank that scores below tau, times 2^56.
+    bits, balls: for every cell, the bit of the cell and the bits of the cells that it repels.
+    squared [N, N]: squared distances.
+    weights [N, N]: 5 for edge neighbours, 1 for diagonal ones; the sum over known cells names a score.
+    ranks [25]: the rank of the score so named, best first, times 2^56, so that ties can be added.
+    close: the first rank that scores below tau, times 2^56.
     """
 
     bits: tuple[int, ...]
@@ -140,11 +143,14 @@ class _Board:
     close: int
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _board(height: int, width: int, rule: Rule) -> _Board:
-    rows, columns = (a.ravel() for a in np.indices((height, width)))
-    down, across = abs(rows[:, None] - rows), abs(columns[:, None] - columns)
-    squared = (down**2 + across**2).astype(np.int16 if height**2 + width**2 < 1 << 15 else np.int32)
+    whole = np.int16 if height**2 + width**2 < 1 << 15 else np.int32
+    rows: Ints = np.repeat(np.arange(height), width).astype(whole)
+    columns: Ints = np.tile(np.arange(width), height).astype(whole)
+    down: Ints = abs(rows[:, None] - rows)
+    across: Ints = abs(columns[:, None] - columns)
+    squared: Ints = down * down + across * across
     balls = np.packbits(np.maximum(down, across) <= rule.repulsion, axis=1, bitorder="little")
     scores = [edge + diagonal * math.sqrt(0.5) if rule.scored else 0.0 for edge in range(5) for diagonal in range(5)]
     distinct = sorted(set(scores), reverse=True)
@@ -159,30 +165,31 @@ def _board(height: int, width: int, rule: Rule) -> _Board:
 
 
 def _spread(ranked: Ints, close: int, size: int, board: _Board) -> tuple[list[int], Ints]:
-    """Greedy picks from the ``close`` first cells, none repelled by another; and the cells left, in the order to try."""
+    """Greedy picks from the first ``close`` cells, none repelled by another; the cells left, in the order to try.
+
+    Nothing is left to try once ``size`` are picked.
+    """
     picks: list[int] = []
     rejected: list[int] = []
-    bits, blocked, tried = board.bits, 0, 0
-    for tried, cell in enumerate(ranked[:close].tolist(), 1):  # noqa: B007
-        if blocked & bits[cell]:
+    blocked = 0
+    for cell in ranked[:close].tolist():
+        if blocked & board.bits[cell]:
             rejected.append(cell)
             continue
         picks.append(cell)
         if len(picks) == size:
-            break
+            return picks, ranked[:0]
         blocked |= board.balls[cell]
-    if len(picks) == size:
-        return picks, ranked[:0]
     return picks, np.concatenate([ranked[close:], np.array(rejected, ranked.dtype)])
 
 
-def _fill(picks: list[int], others: Ints, size: int, squared: Ints, begin: int) -> None:
-    """Farthest point sampling: add to ``picks`` the cells of ``others`` farthest from all picks, the first of equals."""
+def _fill(picks: list[int], others: Ints, size: int, squared: Ints, begin: Callable[[int], int]) -> None:
+    """Farthest point sampling: add the cells of ``others`` farthest from all picks, the first of equals."""
     if len(others) <= size - len(picks):
         picks += others.tolist()
         return
     if not picks:
-        picks.append(int(others[begin]))
+        picks.append(int(others[begin(len(others))]))
     away = squared.take(picks, axis=0).min(axis=0).take(others)
     while len(picks) < size:
         cell = int(others[away.argmax()])
