@@ -41,12 +41,14 @@ def linear(scale: float) -> Guidance:
 
 
 def by_group(scale: float) -> Guidance:
-    """VAR: ``1 + scale * k / (K - 1)`` for every token of group k = 0..K-1 (here ``scale`` is what is added at the end;
-    a single group is unguided)."""
+    """VAR: ``1 + (scale - 1) k / (K - 1)`` for every token of group k = 0..K-1; a single group is unguided.
+
+    The authors' ``cfg`` t is ``scale = 1 + t``.
+    """
     scale = _check(scale)
 
     def rule(sizes: tuple[int, ...]) -> Tensor:
-        steps = [1.0 + scale * k / max(len(sizes) - 1, 1) for k in range(len(sizes))]
+        steps = [1.0 + (scale - 1.0) * k / max(len(sizes) - 1, 1) for k in range(len(sizes))]
         return torch.tensor(steps).repeat_interleave(torch.tensor(sizes))
 
     return rule

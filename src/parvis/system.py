@@ -49,6 +49,7 @@ class System:
         guidance: scale -> guidance rule (scale of every rank).
         preset: how it is sampled by default.
         edits: which known tokens it can be given: ``any`` set, a ``prefix`` of its order, or ``none``.
+        fixed_passes: one pass per group of the order (False where a decoder may need fewer or more).
         takes: what conditions it: ``classes`` (long [B]) or ``words`` (captions).
     """
 
@@ -63,6 +64,7 @@ class System:
     preset: Preset
     edits: Edits = "any"
     takes: Literal["classes", "words"] = "classes"
+    fixed_passes: bool = True
 
     def __post_init__(self) -> None:
         if "main" not in self.models:

@@ -94,8 +94,8 @@ def content_of(system: System, rows: Rows, canvas: Canvas) -> Tensor | None:
     return torch.cat([system.tokenizer.view(canvas, scale) for scale in scales], 1)
 
 
-def run(decoder: Decoder, job: Job, runner: Runner) -> Iterator[Pass]:
-    """Drive a decoder to its end; yields every pass after its values are on the canvas."""
+def run(decoder: Decoder, job: Job, runner: Runner) -> Iterator[tuple[Pass, Categorical]]:
+    """Drive a decoder to its end; yields every pass and its answer after the values are on the canvas."""
     process = decoder(job)
     ask = next(process)
     while True:
@@ -103,7 +103,7 @@ def run(decoder: Decoder, job: Job, runner: Runner) -> Iterator[Pass]:
         try:
             following = process.send(prediction)
         except StopIteration:
-            yield ask
+            yield ask, prediction
             return
-        yield ask
+        yield ask, prediction
         ask = following

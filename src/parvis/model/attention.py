@@ -22,7 +22,8 @@ class Attention(nn.Module):
     Args:
         width: D. heads: H.
         bias: biases on qkv and on the projection.
-        cosine: VAR's attention: q and k of unit length, q times a learned scale per head exp(min(s, log 100)), no 1/sqrt(d).
+        cosine: VAR's attention: q and k of unit length, q times a learned scale per head exp(min(s, log 100)), no
+            1/sqrt(d); q and v have biases, k has none.
         dropout: on the projected output, in training.
     """
 
@@ -41,6 +42,8 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=bias[0])
         self.proj = nn.Linear(width, width, bias=bias[1])
         self.log_scale = nn.Parameter(torch.full((1, heads, 1, 1), math.log(4.0))) if cosine else None
+        self.q_bias = nn.Parameter(torch.zeros(width)) if cosine else None
+        self.v_bias = nn.Parameter(torch.zeros(width)) if cosine else None
         self.dropout = dropout
 
     def forward(
@@ -54,7 +57,10 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Attend; with a cache the rows' keys are written to their slots first. ``mask`` bool [R, K] or [B, 1, R, K]."""
         B, R, D = x_BRD.shape
-        q, k, v = self.qkv(x_BRD).view(B, R, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = self.qkv(x_BRD)
+        if self.q_bias is not None and self.v_bias is not None:
+            mixed = mixed + torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        q, k, v = mixed.view(B, R, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         scale = None
         if self.log_scale is not None:
             strength = self.log_scale.clamp_max(math.log(100.0)).exp()

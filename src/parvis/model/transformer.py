@@ -154,7 +154,7 @@ class Transformer(nn.Module):
             x: Tensor = self.tokens(values_BN.gather(1, at_Bn))
         elif self.view is not None:
             assert view_BnC is not None
-            x = self.view(view_BnC.to(self.view.weight.dtype))
+            x = self.view(view_BnC.to(context.rows.dtype))
         else:
             assert self.query is not None
             x = self.query.expand(*at_Bn.shape, -1)

@@ -6,10 +6,15 @@ region. The pass from one token to n is filled with n - 1 learned rows, turned b
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from parvis import guidance
 from parvis.decode.parallel import parallel
 from parvis.errors import UnknownName
+from parvis.grid import Grid
 from parvis.model.context import ClassCondition
+from parvis.model.transformer import Size, Transformer
 from parvis.model.visibility import group_causal
 from parvis.order import regions
 from parvis.system import Preset, System
@@ -18,6 +23,32 @@ from parvis.tokenizer.base import Tokenizer
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
 
 CITE = "Wang et al., Parallelized Autoregressive Visual Generation, arXiv 2412.15119, CVPR 2025"
+
+
+def transformer(size: Size, grid: Grid, parallel_tokens: int, *, vocabulary: int, classes: int) -> Transformer:
+    """LlamaGen's transformer, groups seeing themselves whole, with ``parallel_tokens`` - 1 transition tokens."""
+    return llamagen.transformer(
+        size,
+        grid,
+        vocabulary=vocabulary,
+        condition=ClassCondition(classes, size.width),
+        rule=group_causal,
+        fillers=parallel_tokens - 1,
+    )
+
+
+def until(scale: float, interval: int, parallel_tokens: int) -> guidance.Guidance:
+    """The released ``cfg_interval``: a count of tokens that begins anew with the parallel phase.
+
+    Rank r < n is guided while r - 1 <= interval; group g of the parallel phase while g n <= interval.
+    """
+
+    def rule(sizes: tuple[int, ...]) -> Tensor:
+        rank = torch.arange(sum(sizes))
+        count = torch.where(rank < parallel_tokens, rank - 1, (rank // parallel_tokens - 1) * parallel_tokens)
+        return torch.where(count <= interval, scale, 1.0)
+
+    return rule
 
 
 def par(
@@ -38,15 +69,7 @@ def par(
         raise UnknownName("PAR size", size, llamagen.SIZES)
     tokenizer = tokenizer or VQGAN(VQConfig())
     grid = tokenizer.grid(resolution, resolution)
-    shape = llamagen.SIZES[size]
-    model = llamagen.transformer(
-        shape,
-        grid,
-        vocabulary=tokenizer.vocabulary,
-        condition=ClassCondition(classes, shape.width),
-        rule=group_causal,
-        fillers=parallel_tokens - 1,
-    )
+    model = transformer(llamagen.SIZES[size], grid, parallel_tokens, vocabulary=tokenizer.vocabulary, classes=classes)
     return System(
         name=f"par-{size}-{resolution}-{parallel_tokens}x",
         cite=CITE,

@@ -1,0 +1,97 @@
+"""From a request to a canvas to pixels: the one way through Parvis.
+
+request -> job (empty canvas, order, noise) -> passes -> canvas -> pixels. :func:`stream` shows the canvas after every pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from parvis.canvas import Canvas
+from parvis.decode.job import Job
+from parvis.engine.runner import Runner, run
+from parvis.errors import UsageError
+from parvis.noise import Noise
+from parvis.order import Order
+from parvis.request import Request
+from parvis.system import System
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What :func:`stream` yields: the canvas after pass ``index`` (from 1) of ``total`` (``None`` where not fixed)."""
+
+    index: int
+    total: int | None
+    canvas: Canvas
+
+
+def plan(system: System, request: Request, device: torch.device) -> tuple[Order, Noise]:
+    """The order of a request's images, known tokens first, and the noise they are drawn with."""
+    noise = Noise(request.seeds, device)
+    order = system.order(system.grid, request.steps or system.preset.steps, noise)
+    if request.known is not None and bool(request.known.any()):
+        order = order.without(request.known.to(order.positions.device))
+        if system.edits == "prefix" and not _is_prefix(order, system, noise):
+            raise UsageError(
+                f"{system.name} continues what comes first in its order; the known tokens must be its first "
+                f"{order.given} positions"
+            )
+    return order.to(device), noise
+
+
+def _is_prefix(order: Order, system: System, noise: Noise) -> bool:
+    whole = system.order(system.grid, system.preset.steps, noise)
+    return bool((order.positions[..., : order.given] == whole.positions[..., : order.given]).all()) and set(
+        order.sizes
+    ) <= set(whole.sizes)
+
+
+def begin(system: System, request: Request, device: torch.device) -> tuple[Job, Runner]:
+    """The job of a request, its known tokens on the canvas, and the runner that answers it."""
+    request.check(system)
+    order, noise = plan(system, request, device)
+    canvas = Canvas.empty(request.batch, system.grid.tokens, device)
+    if request.values is not None and order.given:
+        first = order.batch(request.batch)[:, : order.given]
+        canvas.write(first, request.values.to(device).gather(1, first))
+    scale = system.preset.guidance if request.guidance is None else request.guidance
+    scales = None
+    if scale != 1.0:
+        scales = torch.cat([torch.ones(order.given), system.guidance(scale)(order.sizes)]).to(device)
+    job = Job(order, canvas, noise, request.sampling or system.preset.sampling, scales)
+    return job, Runner(system, order, request.given, request.batch, guided=scales is not None)
+
+
+def stream(system: System, request: Request, device: torch.device | str = "cpu") -> Iterator[Progress]:
+    """Generate pass by pass; the canvas of every event is the live one, so copy what must be kept."""
+    with torch.inference_mode():
+        job, runner = begin(system, request, torch.device(device))
+    total = len(job.order.sizes) if system.fixed_passes else None
+    process = run(system.decoder, job, runner)
+    index = 0
+    while True:
+        with torch.inference_mode():
+            if next(process, None) is None:
+                return
+        index += 1
+        yield Progress(index, total, job.canvas)
+
+
+def generate(system: System, request: Request, device: torch.device | str = "cpu") -> tuple[Canvas, int]:
+    """The finished canvas and how many passes it took."""
+    last = None
+    for last in stream(system, request, device):
+        pass
+    assert last is not None
+    return last.canvas, last.index
+
+
+def pixels(system: System, canvas: Canvas) -> Tensor:
+    """The canvas as pixels, float32 [B, 3, H, W], unclamped; unknown positions show whatever value 0 decodes to."""
+    with torch.inference_mode():
+        return system.tokenizer.decode(canvas.values, system.grid).float()

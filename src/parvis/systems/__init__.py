@@ -1,0 +1,38 @@
+"""Every system, one file per paper. Plain dicts of functions, by explicit imports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from parvis.system import System
+from parvis.systems import emoji, llamagen, lpd, par, var
+
+SYSTEMS: dict[str, Callable[..., System]] = {
+    "emoji": emoji.emoji,
+    "llamagen": llamagen.llamagen,
+    "lpd": lpd.lpd,
+    "par": par.par,
+    "var": var.var,
+}
+"""What a model folder's ``config.json`` may name; called with its ``arguments``."""
+
+PUBLISHED: dict[str, Callable[[], System]] = {
+    **{
+        f"llamagen-{size}-{side}": partial(llamagen.llamagen, size, side)
+        for size in ("b", "l", "xl", "xxl", "3b")
+        for side in (256, 384)
+    },
+    **{f"lpd-{size}-256": partial(lpd.lpd, size, 256) for size in ("l", "xl", "xxl")},
+    **{f"lpd-{size}-512": partial(lpd.lpd, size, 512) for size in ("l", "xl")},
+    **{
+        f"par-{size}-384-{tokens}x": partial(par.par, size, 384, tokens)
+        for size in ("l", "xl", "xxl", "3b")
+        for tokens in (4, 16)
+    },
+    **{f"var-{size}-256": partial(var.var, size, 256) for size in ("d16", "d20", "d24", "d30")},
+    "var-d36-512": partial(var.var, "d36", 512),
+}
+"""The published systems by name, built without weights."""
+
+__all__ = ["PUBLISHED", "SYSTEMS"]

@@ -1,0 +1,75 @@
+"""The authors' parameter names, system by system, as :class:`KeyMap` rules (read from their public code)."""
+
+from __future__ import annotations
+
+from parvis.weights.keys import KeyMap
+
+LLAMAGEN = KeyMap(
+    rules=(
+        ("cls_embedding.embedding_table.weight", "condition.table.weight"),
+        ("cls_embedding.cap_proj.fc1.weight", "condition.fc1.weight"),
+        ("cls_embedding.cap_proj.fc2.weight", "condition.fc2.weight"),
+        ("cls_embedding.uncond_embedding", "condition.absent"),
+        ("tok_embeddings.weight", "tokens.weight"),
+        ("layers.{i}.attention.wqkv.weight", "blocks.{i}.attention.qkv.weight"),
+        ("layers.{i}.attention.wo.weight", "blocks.{i}.attention.proj.weight"),
+        ("layers.{i}.feed_forward.{leaf}.weight", "blocks.{i}.mlp.{leaf}.weight"),
+        ("layers.{i}.attention_norm.weight", "blocks.{i}.norm1.weight"),
+        ("layers.{i}.ffn_norm.weight", "blocks.{i}.norm2.weight"),
+        ("norm.weight", "head.norm.weight"),
+        ("output.weight", "head.out.weight"),
+    ),
+    drop=("freqs_cis",),
+)
+
+PAR = KeyMap(
+    rules=(("spe_tok_embeddings.special_embeddings.weight", "fillers"), *LLAMAGEN.rules),
+    drop=LLAMAGEN.drop,
+)
+
+LPD = KeyMap(
+    rules=(
+        ("class_emb.weight", "condition.table.weight"),
+        ("fake_latent", "condition.absent"),
+        ("token_emb.weight", "tokens.weight"),
+        ("mask_token", "query"),
+        ("pos_embed", "positions.table"),
+        ("z_proj_ln.{leaf}", "norm_in.{leaf}"),
+        ("blocks.{i}.attn.{part}.{leaf}", "blocks.{i}.attention.{part}.{leaf}"),
+        ("blocks.{i}.mlp.{part}.{leaf}", "blocks.{i}.mlp.{part}.{leaf}"),
+        ("blocks.{i}.norm1.{leaf}", "blocks.{i}.norm1.{leaf}"),
+        ("blocks.{i}.norm2.{leaf}", "blocks.{i}.norm2.{leaf}"),
+        ("norm.{leaf}", "head.norm.{leaf}"),
+        ("head.weight", "head.out.weight"),
+    ),
+)
+
+VAR = KeyMap(
+    rules=(
+        ("class_emb.weight", "condition.table.weight"),
+        ("pos_start", "condition.start"),
+        ("pos_1LC", "positions.table"),
+        ("lvl_embed.weight", "positions.level"),
+        ("word_embed.{leaf}", "view.{leaf}"),
+        ("blocks.{i}.attn.mat_qkv.weight", "blocks.{i}.attention.qkv.weight"),
+        ("blocks.{i}.attn.proj.{leaf}", "blocks.{i}.attention.proj.{leaf}"),
+        ("blocks.{i}.attn.scale_mul_1H11", "blocks.{i}.attention.log_scale"),
+        ("blocks.{i}.attn.{leaf}", "blocks.{i}.attention.{leaf}"),
+        ("blocks.{i}.ffn.{part}.{leaf}", "blocks.{i}.mlp.{part}.{leaf}"),
+        ("blocks.{i}.ada_lin.1.{leaf}", "blocks.{i}.adapt.1.{leaf}"),
+        ("blocks.{i}.ada_gss", "blocks.{i}.offset"),
+        ("shared_ada_lin.1.{leaf}", "shared.1.{leaf}"),
+        ("head_nm.ada_lin.1.{leaf}", "head.adapt.1.{leaf}"),
+        ("head.{leaf}", "head.out.{leaf}"),
+    ),
+    drop=("lvl_1L", "attn_bias_for_masking", "blocks.{i}.attn.zero_k_bias"),
+)
+
+VQ16 = KeyMap(rules=(("{path}", "{path}"),), drop=("quantize.codebook_used",))
+"""VQ-16 and VQ-8 keep their public names."""
+
+VAR_VQ = KeyMap(rules=(("{path}", "{path}"),), drop=("quantize.ema_vocab_hit_SV",))
+"""VAR's tokenizer keeps its public names."""
+
+VAR_QUANTIZER = KeyMap(rules=(("quantize.{path}", "{path}"),), drop=VAR_VQ.drop)
+"""The quantizer alone: what VAR's transformer needs of its tokenizer."""
