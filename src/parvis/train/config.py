@@ -1,0 +1,88 @@
+"""How a run trains: one frozen bundle, checked when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from parvis.errors import UsageError
+from parvis.train.checkpoint import shape_hash
+from parvis.train.optim import Name, Schedule
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How to train; what to train is given to :func:`fit`."""
+
+    steps: int
+    batch: int
+    """Images per step, for the speed that is shown; ``batches`` decides what a step holds."""
+    lr: float = 1e-3
+    warmup: int = 100
+    schedule: Schedule = "cosine"
+    decay: float = 0.2
+    """Share of the steps that ``wsd`` decays over."""
+    floor: float = 0.03
+    """Learning rate at the end, as a share of ``lr``."""
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip: float = 1.0
+    """Limit of the gradient norm; 0 for none."""
+    ema: float = 0.999
+    """0 for none."""
+    optimizer: Name = "adamw"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    accumulate: int = 1
+    """A step's batch is taken in this many parts."""
+    seed: int = 0
+    device: str = "cpu"
+    out: Path | None = None
+    """Folder for checkpoints, metrics and logs; None keeps nothing."""
+    checkpoint_every: int = 1000
+    checkpoint_seconds: float = 600.0
+    """A checkpoint also when this long has passed since the last; 0 for never."""
+    keep: int = 2
+    sample_every: int = 0
+    log_every: int = 10
+    identity: Mapping[str, str] = field(default_factory=dict)
+    """What else makes this run this run (the hash of its codes, its architecture): a checkpoint with another identity
+    is refused."""
+
+    def __post_init__(self) -> None:
+        least = {
+            "steps": 1,
+            "batch": 1,
+            "accumulate": 1,
+            "keep": 1,
+            "log_every": 1,
+            "checkpoint_every": 1,
+            "sample_every": 0,
+            "warmup": 0,
+            "lr": 0,
+            "clip": 0,
+            "weight_decay": 0,
+        }
+        wrong = [
+            f"{k} = {getattr(self, k)} (at least {low})" for k, low in least.items() if not getattr(self, k) >= low
+        ]
+        wrong += [
+            f"{k} = {getattr(self, k)} (0 to 1)" for k in ("ema", "floor", "decay") if not 0 <= getattr(self, k) <= 1
+        ]
+        choices = {"schedule": ("cosine", "wsd"), "optimizer": ("adamw", "muon"), "precision": ("fp32", "bf16")}
+        wrong += [
+            f"{k} = {getattr(self, k)!r} ({' or '.join(c)})" for k, c in choices.items() if getattr(self, k) not in c
+        ]
+        if wrong:
+            raise UsageError("training cannot start with " + "; ".join(wrong))
+
+    def fingerprint(self, model: nn.Module) -> dict[str, Any]:
+        """What a checkpoint must agree on. The number of steps may change under ``wsd``, whose rate does not depend
+        on it before the decay."""
+        loose = {"out", "checkpoint_every", "checkpoint_seconds", "keep", "sample_every", "log_every", "device"}
+        loose |= {"steps", "decay"} if self.schedule == "wsd" else set()
+        fixed = {k: v for k, v in asdict(self).items() if k not in loose}
+        return {**fixed, "betas": list(self.betas), "identity": dict(self.identity), "shapes": shape_hash(model)}
