@@ -38,6 +38,14 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
     return target
 
 
+def make_folder(path: str | Path) -> Path:
+    """Make ``path`` a folder, with its parents, unless it is one. Raises :class:`OutputError`."""
+    target = Path(path)
+    with failing_as_output_error(target):
+        target.mkdir(parents=True, exist_ok=True)
+    return target
+
+
 @contextlib.contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of ``path`` when the block ends without an error.

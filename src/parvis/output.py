@@ -50,7 +50,7 @@ def to_uint8(pixels: Tensor) -> Tensor:
 
     scaled = (pixels.detach().float() + 1) * 127.5
     if not bool(torch.isfinite(scaled).all()):
-        raise OutputError("the decoded pixels are not all finite numbers; try --precision float32")
+        raise OutputError("the decoded pixels are not all finite numbers; try --precision fp32")
     return scaled.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 

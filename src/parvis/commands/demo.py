@@ -1,0 +1,85 @@
+"""``parvis demo``: everything the bundled model can show in a minute; what ``make demo`` runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from parvis.commands import Commands
+    from parvis.pipeline import Pipeline
+
+PROMPTS = (
+    "red apple", "green apple", "tangerine", "watermelon", "strawberry", "hamburger", "birthday cake", "hot beverage",
+    "grinning face", "smiling face with heart eyes", "sleeping face", "cat face", "dog face", "panda", "fox", "frog",
+    "sun", "crescent moon", "rainbow", "cloud with rain", "sunflower", "cactus", "deciduous tree", "red heart",
+    "blue heart", "soccer ball", "automobile", "sailboat", "rocket", "house", "woman astronaut medium dark skin tone",
+    "man farmer light skin tone",
+)  # fmt: skip
+FRAMES_OF = 8
+ROUNDS = 3
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "demo", help="write a sheet, pictures and an animation, and time the decoders", allow_abbrev=False
+    )
+    parser.add_argument("--model", default="emoji-64", help="a model that takes prompts (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first picture (%(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from parvis.files import make_folder
+    from parvis.output import save_animation, save_png, sheet
+    from parvis.pipeline import load
+    from parvis.weights.catalog import find
+
+    pipeline = load(find(args.model))
+    make_folder(args.out)
+    images = pipeline.generate(PROMPTS, seed=args.seed)
+    images.save(args.out / "images")
+    print(f"{len(images)} pictures -> {args.out / 'images'}")
+    print(f"all on one sheet -> {save_png(args.out / 'sheet.png', sheet(images, PROMPTS))}")
+    filling = save_animation(args.out / "canvas.webp", frames(pipeline, PROMPTS[:FRAMES_OF], args.seed))
+    print(f"the canvas filling up -> {filling}\n")
+    print(race(contestants(pipeline, args.model), PROMPTS, args.seed))
+    return 0
+
+
+def frames(pipeline: Pipeline, prompts: Sequence[str], seed: int) -> list[Image.Image]:
+    """The canvases of ``prompts`` filling up together, one frame per pass."""
+    from parvis.output import sheet
+
+    columns = max(1, len(prompts) // 2)
+    return [sheet(step.images, prompts, columns=columns) for step in pipeline.stream(prompts, seed=seed)]
+
+
+def contestants(pipeline: Pipeline, model: str) -> list[tuple[str, Pipeline, int | None]]:
+    """(label, pipeline, steps): the model as it is, and the raster model of the same size if it is bundled, else the
+    model itself held to one token per pass."""
+    from parvis.pipeline import load
+    from parvis.weights.catalog import bundled
+
+    raster = f"{model}-raster"
+    if raster in bundled():
+        return [(model, pipeline, None), (raster, load(bundled()[raster]), None)]
+    return [(model, pipeline, None), (f"{model}, one token per pass", pipeline, pipeline.system.grid.tokens)]
+
+
+def race(runners: Sequence[tuple[str, Pipeline, int | None]], prompts: Sequence[str], seed: int) -> str:
+    """A table of passes, seconds (the best of ``ROUNDS``) and pictures per second, for one picture and for all."""
+    from parvis.output import format_table
+
+    rows = []
+    for batch in (prompts[:1], prompts):
+        for label, pipeline, steps in runners:
+            runs = [pipeline.generate(batch, seed=seed, steps=steps) for _ in range(ROUNDS)]
+            seconds = min(images.seconds for images in runs)
+            rows.append((label, len(batch), runs[0].passes, f"{seconds:.3f}", f"{len(batch) / seconds:.2f}"))
+    return format_table(("model", "pictures", "passes", "seconds", "pictures/s"), rows)
