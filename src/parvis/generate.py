@@ -35,20 +35,22 @@ def plan(system: System, request: Request, device: torch.device) -> tuple[Order,
     noise = Noise(request.seeds, device)
     order = system.order(system.grid, request.steps or system.preset.steps, noise)
     if request.known is not None and bool(request.known.any()):
-        order = order.without(request.known.to(order.positions.device))
-        if system.edits == "prefix" and not _is_prefix(order, system, noise):
-            raise UsageError(
-                f"{system.name} continues what comes first in its order; the known tokens must be its first "
-                f"{order.given} positions"
-            )
+        known = request.known.to(order.positions.device)
+        order = order.without(known) if system.edits == "any" else _continued(order, known, system.name)
     return order.to(device), noise
 
 
-def _is_prefix(order: Order, system: System, noise: Noise) -> bool:
-    whole = system.order(system.grid, system.preset.steps, noise)
-    return bool((order.positions[..., : order.given] == whole.positions[..., : order.given]).all()) and set(
-        order.sizes
-    ) <= set(whole.sizes)
+def _continued(order: Order, known: Tensor, name: str) -> Order:
+    """The order from the first group that is not known; the known positions must be whole groups from its start."""
+    count = int(known[0].sum())
+    first = torch.zeros_like(known).scatter_(1, order.batch(len(known))[:, :count], True)
+    if count not in order.bounds[:-1] or not torch.equal(first, known):
+        raise UsageError(
+            f"{name} continues what comes first in its order: the known tokens must be the first "
+            f"{', '.join(map(str, order.bounds[1:4]))}, ... of it, in every image alike; got {count} others"
+        )
+    group = order.bounds.index(count)
+    return Order(order.positions, order.sizes[group:], count)
 
 
 def begin(system: System, request: Request, device: torch.device) -> tuple[Job, Runner]:

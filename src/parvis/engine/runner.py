@@ -37,8 +37,8 @@ class _Seat:
 
     def rows(self, ask: Pass, device: torch.device) -> Rows:
         if ask.group is None:
-            self.next = ask.start
-            return self.plan.window(ask.start, ask.stop - 1, self.model.rule, device)
+            self.next = ask.start - self.plan.given
+            return self.plan.window(self.next, ask.stop - 1 - self.plan.given, self.model.rule, device)
         first, self.next = self.next, ask.group + 1
         if first == ask.group:
             return self.plan.step(ask.group, self.model.rule, device)

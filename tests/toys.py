@@ -1,0 +1,108 @@
+"""Every system at toy size with random weights: what the property tests run over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+
+from parvis import guidance
+from parvis.decode.parallel import parallel
+from parvis.grid import Grid
+from parvis.model.context import ClassCondition, LatentNullCondition, WordsCondition
+from parvis.model.transformer import Size, Transformer
+from parvis.order import raster, regions, scales
+from parvis.system import Preset, System
+from parvis.systems import llamagen, lpd, par, var
+from parvis.tokenizer.base import Tokenizer
+from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
+from parvis.tokenizer.vqgan import VQGAN, VQConfig
+
+VOCABULARY, CLASSES, SIZE = 17, 5, Size(2, 32, 2, 64)
+
+
+def _tokenizer() -> VQGAN:
+    return VQGAN(VQConfig(channels=8, multipliers=(1, 1), groups=4, z_channels=8, codes=VOCABULARY, attention=False))
+
+
+def _randomise(model: Transformer, seed: int) -> Transformer:
+    """Weights large enough that logits differ widely and every path matters."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        spread = 0.3 if parameter.dim() > 1 else 0.1
+        centre = 1.0 if name.endswith("norm.weight") or ".norm" in name and name.endswith("weight") else 0.0
+        parameter.data.copy_(centre + spread * torch.randn(parameter.shape, generator=generator))
+    return model.eval().requires_grad_(False)
+
+
+def _system(name: str, tokenizer: Tokenizer, model: Transformer, **parts: object) -> System:
+    options: dict[str, object] = {"decoder": parallel, "guidance": guidance.constant} | parts
+    return System(name=name, cite="toy", grid=model.grid, tokenizer=tokenizer, models={"main": model}, **options)  # type: ignore[arg-type]
+
+
+@lru_cache
+def toy(name: str) -> System:
+    """The toy system ``name``; see ``NAMES``."""
+    torch.manual_seed(7)
+    return BUILDERS[name]()
+
+
+def _raster() -> System:
+    grid = Grid.square(4)
+    model = llamagen.transformer(SIZE, grid, vocabulary=VOCABULARY, condition=ClassCondition(CLASSES, SIZE.width))
+    order = lambda grid, steps, noise: raster(grid)  # noqa: E731
+    return _system("toy-raster", _tokenizer(), _randomise(model, 1), order=order, preset=Preset(16, 2.0), edits="prefix")
+
+
+def _lpd() -> System:
+    grid = Grid.image(4, 6)
+    model = lpd.transformer(SIZE, grid, vocabulary=VOCABULARY, condition=LatentNullCondition(CLASSES, SIZE.width))
+    return _system(
+        "toy-lpd", _tokenizer(), _randomise(model, 2), order=lpd.locality(1.0), preset=Preset(6, 2.0),
+        guidance=guidance.linear,
+    )  # fmt: skip
+
+
+def _words() -> System:
+    grid = Grid.square(4)
+    model = lpd.transformer(SIZE, grid, vocabulary=VOCABULARY, condition=WordsCondition(11, 3, SIZE.width), prefix=0)
+    return _system(
+        "toy-words", _tokenizer(), _randomise(model, 3), order=lpd.locality(1.0), preset=Preset(5, 2.0), takes="words"
+    )
+
+
+def _par() -> System:
+    grid = Grid.square(4)
+    model = par.transformer(SIZE, grid, 4, vocabulary=VOCABULARY, classes=CLASSES)
+    order = lambda grid, steps, noise: regions(grid, 4)  # noqa: E731
+    return _system("toy-par", _tokenizer(), _randomise(model, 4), order=order, preset=Preset(7, 2.0), edits="none")
+
+
+def _var() -> System:
+    sides = (1, 2, 3)
+    grid = Grid.pyramid(sides)
+    config = MultiScaleConfig(sides=sides, channels=8, multipliers=(1, 1), groups=4, z_channels=8, codes=VOCABULARY)
+    model = var.transformer(SIZE, grid, vocabulary=VOCABULARY, channels=8, classes=CLASSES)
+    order = lambda grid, steps, noise: scales(grid)  # noqa: E731
+    return _system(
+        "toy-var", MultiScaleVQ(config).eval(), _randomise(model, 5), order=order, preset=Preset(3, 2.5),
+        guidance=guidance.by_group, edits="prefix",
+    )  # fmt: skip
+
+
+BUILDERS: dict[str, Callable[[], System]] = {
+    "raster": _raster,
+    "lpd": _lpd,
+    "words": _words,
+    "par": _par,
+    "var": _var,
+}
+NAMES = tuple(BUILDERS)
+
+
+def given(system: System, batch: int) -> torch.Tensor:
+    """A condition for ``batch`` images, all different."""
+    if system.takes == "words":
+        return (torch.arange(3 * batch).reshape(batch, 3) * 3 + 1) % 11
+    return torch.arange(batch) % CLASSES
