@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from parvis.errors import UsageError
-from parvis.noise import ORDER, Noise
+from parvis.noise import ORDER, Noise, spread
 
 MASK = (1 << 64) - 1
 SEEDS = (0, 1, 2**32, 2**63 - 1)
@@ -81,6 +81,16 @@ def test_normals_are_normal():
     assert abs(z.mean()) < 0.01 and abs(z.std() - 1) < 0.01
     cdf = 0.5 * (1 + torch.erf(z.sort().values / math.sqrt(2)))
     assert (cdf - torch.linspace(0, 1, len(z)).double()).abs().max() < 1.7 / math.sqrt(len(z))
+
+
+def test_spread_makes_independent_uniforms_of_one():
+    u = Noise([1]).uniform(torch.arange(4000))[0]
+    made = spread(u, 64)
+    assert made.shape == (4000, 64) and made.min() > 0 and made.max() < 1
+    counts = (made * 64).long().flatten().bincount(minlength=64).double()
+    assert ((counts - 4000) ** 2 / 4000).sum() < 63 + 5 * math.sqrt(126)
+    assert abs(torch.corrcoef(torch.stack([u, *made.unbind(1)[:8]])) - torch.eye(9)).max() < 5 / math.sqrt(4000)
+    assert torch.equal(spread(u[7:8], 64)[0], made[7])
 
 
 def test_permutations_are_permutations_and_uniform():

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parvis.errors import UsageError
+from parvis.noise import Noise
 from parvis.sampling import Sampling, choose, filter_logits
 
 
@@ -87,6 +88,31 @@ def test_frequencies_follow_the_law():
         assert torch.allclose(counts, filter_logits(logits, how).softmax(-1), atol=1e-4)
 
 
+@pytest.mark.parametrize("how", [Sampling(coupled=True), Sampling(0.7, 3, 0.95, coupled=True)])
+def test_coupled_draws_follow_the_law(how):
+    logits = torch.tensor([0.0, 1.0, 2.0, 3.0, -1.0, 2.5])
+    law = filter_logits(logits, how).softmax(-1).double()
+    u = Noise([3]).uniform(torch.arange(60_000))[0]
+    counts = choose(logits.expand(60_000, 6), u, how).bincount(minlength=6).double()
+    expected = law * 60_000
+    possible = expected > 0
+    assert (counts[~possible] == 0).all()
+    chi2 = ((counts - expected)[possible] ** 2 / expected[possible]).sum()
+    assert chi2 < 5 + 5 * math.sqrt(10)
+
+
+def test_coupled_draws_of_similar_laws_agree():
+    """Among 4096 tokens: at least (1 - d) / (1 + d) of the draws agree; by the inverse CDF few do."""
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(500, 4096, generator=generator)
+    b = a + 0.3 * torch.randn(500, 4096, generator=generator)
+    u = Noise([5]).uniform(torch.arange(500))[0]
+    apart = (a.softmax(-1) - b.softmax(-1)).abs().sum(-1).mean() / 2
+    same = {c: (choose(a, u, Sampling(coupled=c)) == choose(b, u, Sampling(coupled=c))).float().mean() for c in (0, 1)}
+    assert same[1] > (1 - apart) / (1 + apart) - 0.05
+    assert same[0] < 0.3
+
+
 @pytest.mark.parametrize("how", [Sampling(temperature=0), Sampling(top_k=1)])
 def test_greedy_takes_the_largest(how):
     assert how.greedy
@@ -98,8 +124,11 @@ def test_defaults_are_not_greedy():
     assert not Sampling().greedy
 
 
-def test_no_host_synchronisation():
-    choice = choose(torch.empty(2, 3, 7, device="meta"), torch.empty(2, 3, device="meta"), Sampling(0.9, 5, 0.9))
+@pytest.mark.parametrize("coupled", [False, True])
+def test_no_host_synchronisation(coupled):
+    choice = choose(
+        torch.empty(2, 3, 7, device="meta"), torch.empty(2, 3, device="meta"), Sampling(0.9, 5, 0.9, coupled)
+    )
     assert choice.shape == (2, 3)
 
 

@@ -1,4 +1,4 @@
-"""The locality-aware order of LPD (arXiv 2507.01957, section 3.2).
+"""The order of LPD (arXiv 2507.01957, "Locality-aware Generation Ordering").
 
 Two principles. Proximity to what is known: a cell with generated neighbours is easier to predict. Repulsion inside a
 group: cells predicted together should be far apart, since they are drawn independently. Every image gets its own order,

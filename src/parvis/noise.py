@@ -114,6 +114,13 @@ class Noise:
         return self._streams[draw]
 
 
+def spread(uniform: Tensor, width: int) -> Tensor:
+    """Float32 ``[..., width]``: independent uniforms in (0, 1) made from each of ``uniform [...]``, fine near 0."""
+    keys = _absorb(torch.zeros_like(uniform, dtype=torch.long), (uniform * 2**24).long())
+    bits = _shift(_absorb(keys[..., None], torch.arange(1, width + 1, device=uniform.device)), 12)
+    return ((bits + 1).float() * 2.0**-52).clamp_max(1 - 2.0**-24)
+
+
 def _seed(seed: int) -> int:
     try:
         value = operator.index(seed)

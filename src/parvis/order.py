@@ -150,7 +150,7 @@ def scales(grid: Grid) -> Order:
 
 
 def regions(grid: Grid, parallel: int) -> Order:
-    """PAR (section 3.2, "visual token re-ordering"): the same local position of every region together.
+    """PAR (arXiv 2412.15119): the same local position of every region together.
 
     The grid is cut into R x R regions, R^2 = ``parallel``. Local positions in raster order; inside a group, regions in
     raster order. The first group is asked one by one (it fixes how regions relate), all others at once: ``parallel`` +
@@ -172,7 +172,7 @@ def regions(grid: Grid, parallel: int) -> Order:
 
 
 def diagonals(grid: Grid) -> Order:
-    """NAR (section 3.2): one anti-diagonal t + y + x = const at a time, rows ascending: T + H + W - 2 groups.
+    """NAR (arXiv 2503.10696): one anti-diagonal t + y + x = const at a time, rows ascending: T + H + W - 2 groups.
 
     Raises:
         UsageError: several scales.
@@ -183,7 +183,7 @@ def diagonals(grid: Grid) -> Order:
 
 
 def halton(grid: Grid, sizes: Sequence[int], noise: Noise | None = None) -> Order:
-    """Low-discrepancy order (Besnier et al. 2025, "Halton scheduler"): every prefix covers the image evenly.
+    """Low-discrepancy order (Halton scheduler, arXiv 2503.17076): every prefix covers the image evenly.
 
     Points of the Halton sequence (base 2 down, base 3 across) visit the cells they fall in, revisits skipped. Without
     ``noise`` one order [N] for all; with it each image's points are shifted round the image by its own random offset.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from parvis.errors import UsageError
+from parvis.noise import spread
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,14 @@ class Sampling:
         temperature: >= 0; logits are divided by it; 0 = greedy.
         top_k: keep the k largest logits (ties with the k-th stay); 0 = all; 1 = greedy.
         top_p: keep the likeliest tokens until their mass passes p, 0 < p <= 1; 1 = all.
+        coupled: draw by one random number per token instead of one for all. The law is the same, but two laws that
+            differ by a little then nearly always give the same token, which Jacobi decoding lives on; costs V hashes.
     """
 
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+    coupled: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -64,11 +68,21 @@ def filter_logits(logits: Tensor, how: Sampling) -> Tensor:
 def choose(logits: Tensor, uniform: Tensor, how: Sampling) -> Tensor:
     """Long ``[...]``: the token that each uniform picks from the filtered law of ``logits [..., V]``.
 
-    Greedy: the first largest logit. Else the inverse CDF: the first token whose cumulative probability exceeds
-    ``uniform [...]`` (in [0, 1)), so a token of probability zero is never taken. No host-device synchronisation.
+    Greedy: the first largest logit. Coupled: the Gumbel-max rule, the token with the largest logit + Gumbel number, all
+    of them made from the one uniform; draws from laws at total variation distance d agree with probability at least
+    (1 - d) / (1 + d). Else the inverse CDF: the first token whose cumulative probability exceeds the
+    uniform. A token of probability zero is never taken. No host-device synchronisation.
+
+    Args:
+        logits: [..., V], not normalised.
+        uniform: float32 [...] in [0, 1).
     """
     if how.greedy:
         return logits.argmax(dim=-1)
-    cdf = filter_logits(logits.float(), how).softmax(dim=-1).cumsum(dim=-1)
+    logits = filter_logits(logits.float(), how)
+    if how.coupled:
+        waits = -torch.log1p(-spread(uniform, logits.shape[-1]))  # exponential, exact where short
+        return (logits - waits.log()).argmax(dim=-1)
+    cdf = logits.softmax(dim=-1).cumsum(dim=-1)
     target = uniform[..., None] * cdf[..., -1:]
     return torch.searchsorted(cdf, target, right=True)[..., 0].clamp_max(logits.shape[-1] - 1)

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from parvis.errors import UsageError
 
-# LPD's tables (mit-han-lab/lpd, MIT licence), run-length coded: "4x9" is nine groups of four. Tables end with ";".
+# LPD's tables (mit-han-lab/lpd, MIT licence), run-length coded: "4x9" is nine groups of four. ";" lies between tables.
 _TABLES = {
     256: """
         1x256;

@@ -10,6 +10,8 @@ from parvis.errors import UsageError
 from parvis.grid import Grid
 from parvis.noise import Noise
 from parvis.order import random, raster
+from parvis.predict import Categorical
+from parvis.sampling import Sampling
 
 GRID = Grid.square(4)
 
@@ -37,6 +39,24 @@ def test_a_law_that_ignores_the_context_takes_two_passes_per_window():
 
     _, passes = run(jacobi(16), raster(GRID), (1,), blind)
     assert len(passes) <= 3
+
+
+def test_coupled_draws_make_large_vocabularies_fast():
+    """Flat laws over 2000 codes that the context moves a little: exact either way, far fewer passes when coupled."""
+    scale = torch.arange(1, 2001) * 0.001
+
+    def faint(canvas, ask):
+        moved = oracle(2000, sharp=0.3)(canvas, ask).logits
+        return Categorical(moved + 3 * torch.sin(40 * scale * (ask.positions[:, None] + 1)))
+
+    passes = {}
+    for coupled in (False, True):
+        made = [job(raster(Grid.square(6)), (2,), sampling=Sampling(coupled=coupled)) for _ in range(2)]
+        slow = drive(parallel, made[0], faint)
+        passes[coupled] = len(drive(jacobi(12), made[1], faint))
+        assert torch.equal(made[0].canvas.values, made[1].canvas.values)
+        assert len(slow) == 36
+    assert passes[True] < 0.6 * passes[False]
 
 
 def test_batch_in_lockstep_stays_exact():

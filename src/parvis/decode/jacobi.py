@@ -1,4 +1,4 @@
-"""Speculative Jacobi decoding with coupled noise (Teng et al. 2024, SJD; coupling as in So et al. 2025, MC-SJD).
+"""Speculative Jacobi decoding (SJD, arXiv 2410.01699) with coupled draws (the idea of MC-SJD, arXiv 2510.24211).
 
 A window of ranks is asked at once, each row reading the current guesses before it; the longest prefix that did not
 change is accepted. The uniform of a position is fixed by (seed, position), so a value depends only on what its row
@@ -20,6 +20,9 @@ def jacobi(window: int = 16) -> Decoder:
 
     A batch moves in lockstep by its least accepted prefix, so exactness holds for every image of it. How far to move
     decides the next pass's shape: one host-device synchronisation per pass, inherent to the algorithm.
+
+    With a large vocabulary use ``Sampling(coupled=True)``: with the inverse CDF a small change of a flat law moves
+    nearly every draw, and little is accepted. Either way one-by-one decoding with the same sampling gives this image.
 
     Args:
         window: how many ranks are asked per pass, at least 1 (1 = one by one).

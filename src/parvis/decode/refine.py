@@ -1,4 +1,4 @@
-"""Masked refinement inside groups (MaskGIT, Chang et al. 2022; inside scales: HMAR, Kumbong et al. 2025)."""
+"""Masked refinement inside groups (MaskGIT, arXiv 2202.04200; inside the scales: HMAR, arXiv 2506.04421)."""
 
 from __future__ import annotations
 

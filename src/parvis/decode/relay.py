@@ -1,4 +1,4 @@
-"""Collaborative decoding (CoDe, Chen et al. 2024): a large model drafts the early groups, a small one refines."""
+"""Collaborative decoding (CoDe, arXiv 2411.17787): a large model drafts the early groups, a small one refines."""
 
 from __future__ import annotations
 
