@@ -35,7 +35,9 @@ class FitConfig:
     ema: float = 0.999
     """0 for none."""
     optimizer: Name = "adamw"
+    """``muon`` computes in bfloat16 whatever ``precision`` says."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    """bfloat16 is slower than float32 on CPUs without instructions for it (avx512_bf16 or amx_bf16)."""
     accumulate: int = 1
     """A step's batch is taken in this many parts."""
     seed: int = 0
