@@ -162,7 +162,7 @@ class ResidualQuantizer(nn.Module):
     def _nearest(self, z_MC: Tensor) -> Tensor:
         codes_VC = self.embedding.weight
         norms_V = codes_VC.square().sum(1)
-        return torch.cat([(norms_V - 2 * rows @ codes_VC.T).argmin(1) for rows in z_MC.split(_ROWS)])
+        return torch.cat([(norms_V - 2 * rows @ codes_VC.T).argmin(1) for rows in torch.split(z_MC, _ROWS)])
 
 
 class _Phi(nn.Module):

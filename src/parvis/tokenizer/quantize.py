@@ -38,7 +38,7 @@ class VectorQuantizer(nn.Module):
         first = int(self.blank)
         codes_VC = self.codebook()[first:]
         z_MC = F.normalize(z_MC, dim=-1)
-        return torch.cat([(rows @ codes_VC.T).argmax(-1) for rows in z_MC.split(_ROWS)]) + first
+        return torch.cat([(rows @ codes_VC.T).argmax(-1) for rows in torch.split(z_MC, _ROWS)]) + first
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Normalised vectors ``[..., C]`` of ``codes [...]``."""
@@ -58,14 +58,17 @@ class CodebookEMA:
         weight = quantizer.embedding.weight
         self.counts_V = torch.zeros(weight.shape[0], device=weight.device)
         self.sums_VC = torch.zeros_like(weight, requires_grad=False)
+        self.updates = 0
 
     @torch.no_grad()
     def update(self, z_MC: Tensor, codes_M: Tensor) -> None:
         """Take in normalised vectors and the codes they were given; blank vectors must be left out."""
         counts_V = torch.zeros_like(self.counts_V).index_add_(0, codes_M, torch.ones_like(codes_M, dtype=z_MC.dtype))
         sums_VC = torch.zeros_like(self.sums_VC).index_add_(0, codes_M, z_MC)
-        self.counts_V.lerp_(counts_V, 1 - self.decay)
-        self.sums_VC.lerp_(sums_VC, 1 - self.decay)
+        self.updates += 1
+        decay = min(self.decay, self.updates / (9 + self.updates))  # short memory while the encoder moves fast
+        self.counts_V.lerp_(counts_V, 1 - decay)
+        self.sums_VC.lerp_(sums_VC, 1 - decay)
         means_VC = F.normalize(self.sums_VC, dim=-1)
         used_V = self.counts_V > 0
         weight = self.quantizer.embedding.weight
@@ -79,7 +82,7 @@ class CodebookEMA:
         if self.quantizer.blank:
             dead_V[0] = False
         dead = dead_V.nonzero()[:, 0]
-        far_M = (z_MC - self.quantizer.lookup(codes_M)).square().sum(-1) + 1e-9
+        far_M = (z_MC - self.quantizer.lookup(codes_M)).square().sum(-1).nan_to_num(0.0) + 1e-9
         dead = dead[: min(len(dead), len(far_M) // 4)]
         if len(dead) == 0:
             return 0
@@ -91,9 +94,10 @@ class CodebookEMA:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Tensors that a resumed run needs."""
-        return {"counts": self.counts_V, "sums": self.sums_VC}
+        return {"counts": self.counts_V, "sums": self.sums_VC, "updates": torch.tensor(self.updates)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take back what :meth:`state_dict` gave."""
         self.counts_V.copy_(state["counts"])
         self.sums_VC.copy_(state["sums"])
+        self.updates = int(state["updates"])

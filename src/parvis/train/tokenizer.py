@@ -22,11 +22,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from parvis.errors import TrainingError
+from parvis.tokenizer.conv import Residual
 from parvis.tokenizer.quantize import CodebookEMA
-from parvis.tokenizer.vqgan import VQGAN
+from parvis.tokenizer.vqgan import VQGAN, fold
 
 Draw = Callable[[int], Sequence[Tensor]]  # step -> batches of pictures, float [-1, 1], [B, 3, H, W], any sizes
 
@@ -48,12 +49,18 @@ class TokenizerTraining:
     l1: float = 0.3
     difference: float = 0.4
     commitment: float = 0.25
+    isotropy: float = 1.0
+    isotropy_steps: int = 150
     revive_every: int = 10
     revive_until: float = 0.6
     seed: int = 0
     log_every: int = 20
     checkpoint_seconds: float = 120.0
     evaluate_seconds: float = 180.0
+
+    def isotropy_at(self, step: int) -> float:
+        """Weight of the isotropy loss: only the start needs it, later it would force bits onto what matters little."""
+        return self.isotropy * max(0.0, 1 - step / max(1, self.isotropy_steps))
 
     def rate_at(self, step: int) -> float:
         """Learning rate of ``step``."""
@@ -95,6 +102,12 @@ def difference_loss(a_BCHW: Tensor, b_BCHW: Tensor, scales: int = 3) -> Tensor:
         total = total + error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
         error = F.avg_pool2d(error, 2)
     return total / scales
+
+
+def isotropy_loss(z_MC: Tensor) -> Tensor:
+    """How far the second moment of unit vectors is from that of the whole sphere: keeps all dimensions in use."""
+    moment_CC = z_MC.T @ z_MC / max(1, len(z_MC))
+    return (moment_CC - torch.eye(z_MC.shape[1], device=z_MC.device) / z_MC.shape[1]).square().sum()
 
 
 @dataclass(eq=False)
@@ -146,6 +159,46 @@ def _start(model: VQGAN, how: TokenizerTraining) -> _State:
     return _State(model, averaged, optimizer, CodebookEMA(model.quantize))
 
 
+@torch.no_grad()
+def reset(model: VQGAN, seed: int) -> None:
+    """Fresh weights under which the network starts as a plain linear map: residual branches give zero, no biases.
+
+    Against PyTorch's default this saves the first epoch (loss after 60 steps as otherwise after 120).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.bias is not None:
+            module.weight.copy_(torch.randn(module.weight.shape, generator=generator) / module.weight[0].numel() ** 0.5)
+            module.bias.zero_()
+    for module in model.modules():
+        if isinstance(module, Residual):
+            module.conv2.weight.zero_()
+
+
+@torch.no_grad()
+def spread(model: VQGAN, batches: Sequence[Tensor], seed: int) -> None:
+    """Start from latents that fill the sphere: whiten them by ``quant_conv``, take the first codes from among them.
+
+    A fresh encoder sends all cells to nearly the same direction; the codebook then spends its first epochs on one or
+    two dimensions (seen as pictures without colour). :func:`isotropy_loss` keeps them spread.
+    """
+    features = []
+    for pixels in batches:
+        h_BhwZ = model.encoder(fold(pixels, model.config.patch)).movedim(1, -1)
+        features.append(h_BhwZ[~model.blanks(pixels)])
+    h_MZ = torch.cat(features).double()
+    mean_Z = h_MZ.mean(0)
+    values, vectors = torch.linalg.eigh((h_MZ - mean_Z).T @ (h_MZ - mean_Z) / len(h_MZ))
+    top = vectors[:, -model.config.code_dim :] / values[-model.config.code_dim :].clamp_min(1e-12).sqrt()
+    model.quant_conv.weight.copy_(top.T[:, :, None, None])
+    assert model.quant_conv.bias is not None
+    model.quant_conv.bias.copy_(-(mean_Z @ top))
+    z_MC = F.normalize(((h_MZ - mean_Z) @ top).float(), dim=-1)
+    generator = torch.Generator(z_MC.device).manual_seed(seed)
+    count = min(len(z_MC), model.config.codes - int(model.config.blank))
+    model.quantize.embedding.weight[-count:] = z_MC[torch.randperm(len(z_MC), generator=generator)[:count]]
+
+
 def losses(model: VQGAN, pixels: Tensor, how: TokenizerTraining) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Loss terms of one batch, and the normalised vectors ``[M, C]`` and codes ``[M]`` of the cells that are not blank.
 
@@ -164,6 +217,7 @@ def losses(model: VQGAN, pixels: Tensor, how: TokenizerTraining) -> tuple[dict[s
         "l1": F.l1_loss(out, pixels),
         "difference": difference_loss(out, pixels),
         "commitment": F.mse_loss(z_MC, nearest_MC),
+        "isotropy": isotropy_loss(z_MC),
     }
     return terms, z_MC.detach(), codes_M
 
@@ -171,14 +225,16 @@ def losses(model: VQGAN, pixels: Tensor, how: TokenizerTraining) -> tuple[dict[s
 def _step(state: _State, batches: Sequence[Tensor], how: TokenizerTraining) -> dict[str, Tensor]:
     for group in state.optimizer.param_groups:
         group["lr"] = how.rate_at(state.step)
-    area, totals, vectors, codes = sum(b.numel() for b in batches), {}, [], []
+    area, vectors, codes = sum(b.numel() for b in batches), [], []
+    totals: dict[str, Tensor] = {}
     for batch in batches:
         terms, z_MC, codes_M = losses(state.model, batch, how)
         part = batch.numel() / area
         loss = terms["mse"] + how.l1 * terms["l1"] + how.difference * terms["difference"]
-        ((loss + how.commitment * terms["commitment"]) * part).backward()  # type: ignore[no-untyped-call]
+        loss = loss + how.commitment * terms["commitment"] + how.isotropy_at(state.step) * terms["isotropy"]
+        (loss * part).backward()  # type: ignore[no-untyped-call]
         for name, value in terms.items():
-            totals[name] = totals.get(name, 0.0) + value.detach() * part
+            totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * part
         vectors.append(z_MC)
         codes.append(codes_M)
     totals["gradient"] = torch.nn.utils.clip_grad_norm_(state.model.parameters(), how.clip)
@@ -200,8 +256,8 @@ def _update_codebook(state: _State, z_MC: Tensor, codes_M: Tensor, how: Tokenize
 @torch.no_grad()
 def _update_average(state: _State, how: TokenizerTraining) -> None:
     decay = min(how.average, (1 + state.step) / (10 + state.step))
-    ours, theirs = list(state.averaged.parameters()), list(state.model.parameters())
-    torch._foreach_lerp_(ours, theirs, 1 - decay)
+    for ours, theirs in zip(state.averaged.parameters(), state.model.parameters(), strict=True):
+        ours.lerp_(theirs, 1 - decay)
     state.averaged.quantize.embedding.weight.copy_(state.model.quantize.embedding.weight)
 
 
@@ -215,7 +271,11 @@ def train(
     last checkpoint is then from before that.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state, path = _start(model, how), folder / "checkpoint.pt"
+    path = folder / "checkpoint.pt"
+    if not path.exists():
+        reset(model, how.seed)
+        spread(model, draw(0), how.seed)
+    state = _start(model, how)
     settings = {k: v for k, v in asdict(how).items() if not k.endswith(("steps", "seconds", "every", "decay", "until"))}
     fingerprint = json.dumps({**asdict(model.config), **settings}, sort_keys=True)
     if path.exists():
@@ -268,10 +328,10 @@ def _log(folder: Path, entry: Mapping[str, float]) -> None:
 def reconstruct(model: VQGAN, pixels: Tensor, batch: int = 32) -> tuple[Tensor, Tensor]:
     """Reconstructions clamped to [-1, 1], and codes ``[B, N]``."""
     outs, codes = [], []
-    for part in pixels.split(batch):
+    for part in torch.split(pixels, batch):
         found = model.encode(part)
         h, w = (side // model.factor for side in part.shape[-2:])
-        vectors = model.quantize.lookup(found).unflatten(1, (h, w))
+        vectors = model.quantize.lookup(found.view(-1, h, w))
         outs.append(model.render(vectors.movedim(-1, 1)).clamp(-1, 1))
         codes.append(found)
     return torch.cat(outs), torch.cat(codes)
@@ -300,7 +360,9 @@ def _entropy(counts_V: Tensor) -> float:
 def sheet(model: VQGAN, pixels: Tensor, columns: int = 8) -> Image.Image:
     """A picture of rows: originals, and under each its reconstruction."""
     rows = []
-    for part, out in zip(pixels.split(columns), reconstruct(model, pixels)[0].split(columns), strict=True):
+    for part, out in zip(
+        torch.split(pixels, columns), torch.split(reconstruct(model, pixels)[0], columns), strict=True
+    ):
         blank = (0, 0) * 3 + (0, columns - len(part))
         rows += [F.pad(x, blank, value=1.0).permute(2, 0, 3, 1).flatten(1, 2) for x in (part, out)]
     image = torch.cat(rows).add(1).mul(127.5).round().clamp(0, 255).byte()
