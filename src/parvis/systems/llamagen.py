@@ -1,6 +1,8 @@
-"""LlamaGen: raster order, one token per pass (Sun et al., arXiv 2406.06525). The baseline that the others make parallel.
+"""LlamaGen: raster order, one token per pass (Sun et al., arXiv 2406.06525). The baseline that the others make
+parallel.
 
-Quirk kept for its checkpoints: condition rows are turned by cos = sin = 0, so their queries and keys vanish (see Rotary).
+Quirk kept for its checkpoints: condition rows are turned by cos = sin = 0, so their queries and keys vanish (see
+Rotary).
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from torch import nn
 
 from parvis import guidance
 from parvis.decode.parallel import parallel
+from parvis.errors import UnknownName
 from parvis.grid import Grid
 from parvis.model.attention import Attention
 from parvis.model.block import Block, Head, RMSNorm, SwiGLU, swiglu_hidden
@@ -95,6 +98,8 @@ def llamagen(
         size: a key of ``SIZES``. resolution: pixels per side, 16 per token (the releases: 256 and 384).
         tokenizer: VQ-16 unless given. classes: number of classes.
     """
+    if size not in SIZES:
+        raise UnknownName("LlamaGen size", size, SIZES)
     tokenizer = tokenizer or VQGAN(VQConfig())
     grid = tokenizer.grid(resolution, resolution)
     scale = GUIDANCE.get(size, 1.65 if size == "3b" else 1.75)

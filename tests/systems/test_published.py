@@ -1,0 +1,165 @@
+"""Published systems have the published sizes and the authors' parameter names. On the meta device: no memory."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from parvis.errors import UnknownName
+from parvis.grid import Grid
+from parvis.model.context import FeaturesCondition
+from parvis.system import System
+from parvis.systems import PUBLISHED, SYSTEMS, llamagen, lpd, par, var
+from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
+from parvis.tokenizer.vqgan import VQGAN, VQConfig
+from parvis.weights import maps
+from parvis.weights.keys import KeyMap, is_bijection
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+ROUNDED = {
+    "llamagen-b-256": 110.9,
+    "llamagen-l-256": 342.9,
+    "llamagen-xl-384": 774.7,
+    "llamagen-xxl-384": 1411,
+    "llamagen-3b-384": 3097,
+    "lpd-l-256": 337.2,
+    "lpd-xl-256": 751.9,
+    "lpd-xxl-256": 1412,
+}
+"""Millions of parameters, rounded to the last digit given: LlamaGen (arXiv 2406.06525: 111M, 343M, 775M, 1.4B, 3.1B)
+and LPD (arXiv 2507.01957: 337M, 752M, 1.4B) with the digits that their released code gives."""
+
+CUT = {"var-d16-256": (310, 1), "var-d20-256": (600, 1), "var-d24-256": (1000, 100), "var-d30-256": (2000, 100)} | {
+    "var-d36-512": (2300, 100)
+}
+"""Millions of parameters and the step they are cut off at (not rounded): VAR's list of released models."""
+
+MAPS = {"llamagen": maps.LLAMAGEN, "lpd": maps.LPD, "par": maps.PAR, "var": maps.VAR}
+CASES = {"llamagen": "llamagen_c2i", "lpd": "lpd", "par": "par_4", "var": "var"}
+
+
+@lru_cache
+def build(name: str) -> System:
+    with torch.device("meta"):
+        return PUBLISHED[name]()
+
+
+def millions(module: nn.Module) -> float:
+    return sum(parameter.numel() for parameter in module.parameters()) / 1e6
+
+
+def official(case: str, depth: int | None = None) -> set[str]:
+    """The authors' names (from a case that their code made), the first layer repeated ``depth`` times."""
+    with safe_open(GOLDEN / f"{case}.safetensors", "pt") as file:
+        names = [name.removeprefix("weights.") for name in file.keys() if name.startswith("weights.")]  # noqa: SIM118
+    layer = re.compile(r"(layers|blocks)\.\d+\.")
+    once = {layer.sub(r"\1.#.", name) for name in names}
+    if depth is None:
+        return set(names)
+    return {name.replace("#", str(i)) for name in once for i in range(depth if "#" in name else 1)}
+
+
+def assert_names_are_theirs(module: nn.Module, key_map: KeyMap, theirs: set[str]) -> None:
+    """The map takes our names to exactly the authors' names (less what it drops), and back."""
+    ours = list(module.state_dict())
+    assert is_bijection(key_map, ours)
+    assert {key_map.theirs(name) for name in ours} == {name for name in theirs if not key_map.drops(name)}
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_every_published_system_builds_without_memory(name: str) -> None:
+    system = build(name)
+    assert system.name == name
+    for module in (system.tokenizer, *system.models.values()):
+        assert all(parameter.is_meta for parameter in module.parameters())
+        real = [buffer for buffer in module.buffers() if not buffer.is_meta]
+        assert sum(buffer.numel() for buffer in real) < 200_000  # rotary angles and scale numbers only
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_parameters_as_published(name: str) -> None:
+    published, count = ROUNDED[name], millions(build(name).models["main"])
+    digits = 0 if isinstance(published, int) else 1
+    assert round(count, digits) == published
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_parameters_as_published_cut_off(name: str) -> None:
+    published, step = CUT[name]
+    assert millions(build(name).models["main"]) // step * step == published
+
+
+def test_resolution_and_transition_tokens_change_only_their_own_tables() -> None:
+    """LPD at 512 has 768 position vectors more; PAR has n - 1 rows more than LlamaGen; LlamaGen has no table at all."""
+    count = {name: round(millions(build(name).models["main"]) * 1e6) for name in PUBLISHED}
+    assert count["lpd-l-512"] - count["lpd-l-256"] == 768 * 1024
+    assert count["llamagen-l-384"] == count["llamagen-l-256"]
+    for size, width in (("l", 1024), ("xl", 1280), ("xxl", 1536), ("3b", 3200)):
+        for tokens in (4, 16):
+            more = count[f"par-{size}-384-{tokens}x"] - count[f"llamagen-{size}-384"]
+            assert more == (tokens - 1) * width
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_names_are_the_authors(name: str) -> None:
+    family, model = name.split("-")[0], build(name).models["main"]
+    case = "var_shared_aln" if name == "var-d36-512" else CASES[family]
+    assert_names_are_theirs(model, MAPS[family], official(case, len(model.blocks)))
+
+
+@pytest.mark.parametrize("size", ["xl"])
+def test_names_of_the_text_conditional_llamagen_are_the_authors(size: str) -> None:
+    shape = llamagen.SIZES[size]
+    with torch.device("meta"):
+        condition = FeaturesCondition(2048, 120, shape.width)
+        model = llamagen.transformer(shape, Grid.square(16), vocabulary=16384, condition=condition)
+    assert_names_are_theirs(model, maps.LLAMAGEN, official("llamagen_t2i", shape.depth))
+    assert model.state_dict()["condition.absent"].shape == (120, 2048)
+
+
+def test_names_of_the_tokenizers_are_the_authors() -> None:
+    with torch.device("meta"):
+        vq16 = VQGAN(VQConfig())
+        vq8 = VQGAN(VQConfig(multipliers=(1, 2, 2, 4)))
+        small = MultiScaleVQ(MultiScaleConfig((1, 2, 3, 4), multipliers=(2, 1)))
+        var_vq = MultiScaleVQ(MultiScaleConfig())
+    shortcuts = {name for name in vq16.state_dict() if "nin_shortcut" in name}  # only where the width changes
+    assert len(shortcuts) == 8
+    assert_names_are_theirs(vq16, maps.VQ16, official("vq16_deep") | shortcuts)
+    assert_names_are_theirs(small, maps.VAR_VQ, official("var_vqvae"))
+    assert is_bijection(maps.VQ16, vq8.state_dict()) and is_bijection(maps.VAR_VQ, var_vq.state_dict())
+    assert (vq8.factor, vq16.factor, var_vq.factor) == (8, 16, 16)
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(PUBLISHED) if not name.startswith("lpd")])
+def test_the_preset_is_the_number_of_passes_that_the_order_has(name: str) -> None:
+    """LPD's order takes any number; every other one fixes it."""
+    system = build(name)
+    order = system.order(system.grid, system.preset.steps, None)  # type: ignore[arg-type]
+    assert len(order.sizes) == system.preset.steps
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: lpd.lpd("xxxl"),
+        lambda: par.par("huge"),
+        lambda: var.var("d17"),
+        lambda: var.var("d16", 300),
+        lambda: llamagen.llamagen("xll"),
+    ],
+)
+def test_an_unknown_size_names_the_nearest(call: object) -> None:
+    with torch.device("meta"), pytest.raises(UnknownName, match="unknown"):
+        call()  # type: ignore[operator]
+
+
+def test_the_two_tables_of_systems_agree() -> None:
+    assert {name.split("-")[0] for name in PUBLISHED} == set(SYSTEMS) - {"emoji"}
