@@ -16,6 +16,7 @@ LAYERS = (
     ("files", "precision", "grid", "sampling", "schedule", "noise", "order", "locality", "canvas", "guidance"),
     ("output", "data", "weights", "weights.config", "weights.folder", "weights.keys", "weights.catalog"),
     ("predict", "tokenizer", "model", "cache"),
+    ("data.codes",),
     ("decode",),
     ("system",),
     ("request", "generate", "engine", "train"),

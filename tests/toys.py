@@ -31,7 +31,7 @@ def _randomise(model: Transformer, seed: int) -> Transformer:
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         spread = 0.3 if parameter.dim() > 1 else 0.1
-        centre = 1.0 if name.endswith("norm.weight") or ".norm" in name and name.endswith("weight") else 0.0
+        centre = 1.0 if name.endswith("norm.weight") or (".norm" in name and name.endswith("weight")) else 0.0
         parameter.data.copy_(centre + spread * torch.randn(parameter.shape, generator=generator))
     return model.eval().requires_grad_(False)
 
@@ -52,7 +52,9 @@ def _raster() -> System:
     grid = Grid.square(4)
     model = llamagen.transformer(SIZE, grid, vocabulary=VOCABULARY, condition=ClassCondition(CLASSES, SIZE.width))
     order = lambda grid, steps, noise: raster(grid)  # noqa: E731
-    return _system("toy-raster", _tokenizer(), _randomise(model, 1), order=order, preset=Preset(16, 2.0), edits="prefix")
+    return _system(
+        "toy-raster", _tokenizer(), _randomise(model, 1), order=order, preset=Preset(16, 2.0), edits="prefix"
+    )
 
 
 def _lpd() -> System:

@@ -16,10 +16,10 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from parvis.commands import data, demo, generate, listing, show, verify
+from parvis.commands import data, demo, encode, generate, listing, show, train, verify
 from parvis.errors import ParvisError, UnknownName, UsageError
 
-MODULES = (generate, demo, listing, show, verify, data)
+MODULES = (generate, demo, listing, show, verify, data, encode, train)
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,6 +1,7 @@
 """From a request to a canvas to pixels: the one way through Parvis.
 
-request -> job (empty canvas, order, noise) -> passes -> canvas -> pixels. :func:`stream` shows the canvas after every pass.
+request -> job (empty canvas, order, noise) -> passes -> canvas -> pixels. :func:`stream` shows the canvas after every
+pass.
 """
 
 from __future__ import annotations
@@ -86,10 +87,7 @@ def stream(system: System, request: Request, device: torch.device | str = "cpu")
 
 def generate(system: System, request: Request, device: torch.device | str = "cpu") -> tuple[Canvas, int]:
     """The finished canvas and how many passes it took."""
-    last = None
-    for last in stream(system, request, device):
-        pass
-    assert last is not None
+    *_, last = stream(system, request, device)
     return last.canvas, last.index
 
 

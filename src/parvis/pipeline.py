@@ -22,9 +22,8 @@ from parvis.request import Request
 from parvis.sampling import Sampling
 from parvis.system import System
 from parvis.systems import PUBLISHED, SYSTEMS
+from parvis.weights.catalog import find
 from parvis.weights.folder import expectation, load_config, load_document, load_tensors
-
-BUNDLED = Path(__file__).parent / "bundled"
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,8 @@ class Pipeline:
 
         Args:
             prompts: captions, or class numbers for a class-conditional system.
-            seed: of the first picture, the others count on from it; or one seed per picture. A picture depends on its own
+            seed: of the first picture, the others count on from it; or one seed per picture. A picture depends on its
+                own
                 seed alone: it is the same in any batch.
             steps, guidance, temperature, top_k, top_p: as the model's preset unless given.
             batch: how many pictures are drawn at once.
@@ -174,7 +174,7 @@ class Pipeline:
     def _read(
         self, prompts: str | int | Sequence[str] | Sequence[int], n: int, seed: int | Sequence[int]
     ) -> tuple[list[str], list[int], Tensor]:
-        single = [prompts] if isinstance(prompts, str | int) else list(prompts)
+        single: list[str | int] = [prompts] if isinstance(prompts, str | int) else list(prompts)
         if not single or n < 1:
             raise UsageError(f"got {len(single)} prompts and n={n}; give at least one prompt and n of 1 or more")
         asked = [prompt for prompt in single for _ in range(n)]
@@ -211,11 +211,6 @@ def _show(system: System, codes: Tensor, known: Tensor) -> list[Image.Image]:
     return to_images(picture)
 
 
-def bundled() -> list[str]:
-    """Names of the models that ship with the package."""
-    return sorted(folder.parent.name for folder in BUNDLED.glob("*/config.json"))
-
-
 def load(
     name: str | Path, *, device: str | None = None, precision: str | None = None, random_weights: int | None = None
 ) -> Pipeline:
@@ -238,10 +233,7 @@ def load(
         for module in (system.tokenizer, *system.models.values()):
             _fill(module)
         return Pipeline(system, device=device, precision=precision)
-    folder = Path(name) if Path(name).is_dir() else BUNDLED / str(name)
-    if not folder.is_dir():
-        raise UnknownName("model", str(name), [*bundled(), *PUBLISHED])
-    system, words = read_folder(folder)
+    system, words = read_folder(find(name, also=PUBLISHED))
     return Pipeline(system, words=words, device=device, precision=precision)
 
 

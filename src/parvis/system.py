@@ -1,4 +1,5 @@
-"""A :class:`System` is the bundle that a paper is. Parts that do not fit raise :class:`IncompatibleParts` when it is built."""
+"""A :class:`System` is the bundle that a paper is. Parts that do not fit raise :class:`IncompatibleParts` when it is
+built."""
 
 from __future__ import annotations
 
@@ -71,7 +72,8 @@ class System:
             raise IncompatibleParts(f"{self.name}: models are {sorted(self.models)}; one of them must be called 'main'")
         if self.preset.steps < 1 or self.preset.steps > self.grid.tokens:
             raise IncompatibleParts(
-                f"{self.name}: preset of {self.preset.steps} steps for {self.grid.tokens} tokens; needs 1 to {self.grid.tokens}"
+                f"{self.name}: preset of {self.preset.steps} steps for {self.grid.tokens} tokens; "
+                f"needs 1 to {self.grid.tokens}"
             )
         for name, model in self.models.items():
             self._check(name, model)
@@ -89,7 +91,8 @@ class System:
             )
         if (model.framing is content) != (model.view is not None):
             raise IncompatibleParts(
-                f"{self.name}: the content framing and a view layer need each other; model {name!r} has only one of them"
+                f"{self.name}: the content framing and a view layer need each other; model {name!r} "
+                "has only one of them"
             )
         if model.framing is content and type(self.tokenizer).view is Tokenizer.view:
             raise IncompatibleParts(

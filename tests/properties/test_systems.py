@@ -8,8 +8,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from toys import NAMES, VOCABULARY, toy
-from toys import given as condition_of
 
 from parvis.canvas import Canvas
 from parvis.decode.jacobi import jacobi
@@ -21,6 +19,8 @@ from parvis.request import Request
 from parvis.sampling import Sampling
 from parvis.system import System
 from parvis.train.objective import teacher_logits
+from toys import NAMES, VOCABULARY, toy
+from toys import given as condition_of
 
 CPU = torch.device("cpu")
 QUICK = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
@@ -56,7 +56,9 @@ class CountingCanvas(Canvas):
     def write(self, positions: torch.Tensor, values: torch.Tensor) -> None:
         super().write(positions, values)
         index = positions.expand(self.batch, positions.shape[-1])
-        self.writes = getattr(self, "writes", torch.zeros_like(self.values)).scatter_add(1, index, torch.ones_like(index))
+        self.writes = getattr(self, "writes", torch.zeros_like(self.values)).scatter_add(
+            1, index, torch.ones_like(index)
+        )
 
 
 @QUICK

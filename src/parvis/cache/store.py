@@ -1,7 +1,8 @@
 """The key-value cache: preallocated, written by slot, read as a prefix. It knows nothing about orders or masks.
 
-Rows of a pass are *provisional* in the sense that a later pass may write the same slots again (LPD's queries are replaced by
-the tokens sampled for them; a rejected Jacobi guess is replaced by the next one). Nothing is ever copied to make room.
+Rows of a pass are *provisional* in the sense that a later pass may write the same slots again (LPD's queries are
+replaced by the tokens sampled for them; a rejected Jacobi guess is replaced by the next one). Nothing is ever copied
+to make room.
 
 Legend: L layers, B images (condition and null rows stacked), H heads, S slots, d head width.
 """

@@ -1,8 +1,9 @@
-"""``parvis verify``: is a model folder whole and undamaged?"""
+"""``parvis verify``: does Parvis equal the authors' code on a recorded case? Is a model folder whole and undamaged?"""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,16 +11,47 @@ if TYPE_CHECKING:
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser("verify", help="check the files of a model against their sums", allow_abbrev=False)
-    parser.add_argument("model", nargs="+", help="a name that `parvis list` shows, or a folder")
+    parser = commands.add_parser(
+        "verify", help="compare with the authors' code on a recorded case, or check a model's files", allow_abbrev=False
+    )
+    parser.add_argument(
+        "what",
+        nargs="+",
+        help="CASE.safetensors with CASE.json beside it, a model that `parvis list` shows, or a folder",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    """0 where every case agrees and every folder is whole, 1 where a case differs."""
+    results = [_case(name) if Path(name).suffix == ".safetensors" else _folder(name) for name in args.what]
+    return 0 if all(results) else 1
+
+
+def _case(name: str) -> bool:
+    from parvis.output import format_table
+    from parvis.weights.verify import verify
+
+    checks = verify(name)
+    rows = [
+        (
+            check.what,
+            None if check.agreement is None else f"{100 * check.agreement:.2f} %",
+            None if check.difference is None else f"{check.difference:.1e}",
+            "same" if check.passed else "DIFFERS",
+        )
+        for check in checks
+    ]
+    passed = all(check.passed for check in checks)
+    print(f"{name}: {'agrees' if passed else 'does not agree'}")
+    print(format_table(("compared", "tokens equal", "largest difference", ""), rows))
+    return passed
+
+
+def _folder(name: str) -> bool:
     from parvis.weights.catalog import find
     from parvis.weights.folder import verify_folder
 
-    for name in args.model:
-        config = verify_folder(find(name))
-        print(f"{name}: {len(config.files)} files, {config.parameters:,} parameters, all as recorded")
-    return 0
+    config = verify_folder(find(name))
+    print(f"{name}: {len(config.files)} files, {config.parameters:,} parameters, all as recorded")
+    return True

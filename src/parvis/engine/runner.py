@@ -1,7 +1,7 @@
 """The runner: answers a decoder's passes with a system's models. It knows no paper and no sampling.
 
-All masks, coordinates and cache slots come from the row plan, made once per (sizes, framing) and kept on the device, so a step
-holds no host-device synchronisation and no shape that depends on data.
+All masks, coordinates and cache slots come from the row plan, made once per (sizes, framing) and kept on the device,
+so a step holds no host-device synchronisation and no shape that depends on data.
 
 Legend: B images, N positions, n asked, V vocabulary.
 """
@@ -85,7 +85,8 @@ class Runner:
 
 
 def content_of(system: System, rows: Rows, canvas: Canvas) -> Tensor | None:
-    """What the tokenizer shows at the QUERY rows' positions (content framing), by rank; ``None`` for the other framings."""
+    """What the tokenizer shows at the QUERY rows' positions (content framing), by rank; ``None`` for the other
+    framings."""
     start, stop = rows.queried
     if system.models["main"].view is None or start == stop:
         return None

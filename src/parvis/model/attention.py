@@ -55,7 +55,8 @@ class Attention(nn.Module):
         cache: Cache | None,
         layer: int,
     ) -> Tensor:
-        """Attend; with a cache the rows' keys are written to their slots first. ``mask`` bool [R, K] or [B, 1, R, K]."""
+        """Attend; with a cache the rows' keys are written to their slots first. ``mask`` bool [R, K] or [B, 1, R,
+        K]."""
         B, R, D = x_BRD.shape
         mixed = self.qkv(x_BRD)
         if self.q_bias is not None and self.v_bias is not None:

@@ -23,7 +23,8 @@ class Context:
         visible: bool [B, T], False for padding; ``None`` where nothing is padded.
         vector: one vector per image [B, D] for adaptive norms; ``None`` without them.
         modulation: what the adaptive norms made of the vector, once per request, [B, n, 1, D] each.
-        copies: how many stacked copies of the batch these are: 1, or 2 with the null condition behind the real one (guidance).
+        copies: how many stacked copies of the batch these are: 1, or 2 with the null condition behind the real one
+            (guidance).
     """
 
     rows: Tensor
@@ -36,9 +37,7 @@ class Context:
         """The batch twice: first under this condition, then under ``null``."""
         visible = vector = None
         if self.visible is not None or null.visible is not None:
-            shown = [torch.ones(c.rows.shape[:2], dtype=torch.bool, device=c.rows.device) if c.visible is None else c.visible
-                     for c in (self, null)]  # fmt: skip
-            visible = torch.cat(shown)
+            visible = torch.cat([_shown(self), _shown(null)])
         if self.vector is not None and null.vector is not None:
             vector = torch.cat([self.vector, null.vector])
         return Context(torch.cat([self.rows, null.rows]), visible, vector, copies=2)
@@ -50,6 +49,13 @@ class Context:
         if self.vector is not None and null.vector is not None:
             vector = torch.where(dropped_B[:, None], null.vector, self.vector)
         return replace(self, rows=rows, vector=vector)
+
+
+def _shown(context: Context) -> Tensor:
+    """Which prefix rows are words, bool [B, T]: all of them where nothing says otherwise."""
+    if context.visible is not None:
+        return context.visible
+    return torch.ones(context.rows.shape[:2], dtype=torch.bool, device=context.rows.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +75,10 @@ class Condition(nn.Module, ABC):
 
     prefix: int
     """Number of prefix rows T."""
+
+    def __call__(self, given: Any) -> Context:
+        context: Context = super().__call__(given)
+        return context
 
     @abstractmethod
     def forward(self, given: Any) -> Context: ...
@@ -124,7 +134,8 @@ class LatentNullCondition(Condition):
 
 
 class WordsCondition(Condition):
-    """A caption as T prefix rows: learned word vectors plus learned slot vectors; the transformer's own layers read them.
+    """A caption as T prefix rows: learned word vectors plus learned slot vectors; the transformer's own layers read
+    them.
 
     Args:
         words: size of the word list; ids are long [B, T] in 0..words-1, id 0 is padding (it stays visible).

@@ -1,7 +1,8 @@
 """Framings: how known and asked positions become rows. Group sizes in, :class:`RowPlan` out.
 
 ``shift``    feed the last group, its outputs are the next group (raster, PAR);
-``query``    feed the last group's values, then one position query for every token asked (LPD, arXiv 2507.01957, section 3.1);
+``query``    feed the last group's values, then one position query for every token asked (LPD, arXiv 2507.01957,
+section 3.1);
 ``content``  every asked position carries the coarse image so far (VAR, arXiv 2404.02905, section 3.2).
 
 The ``given`` ranks of an order (known tokens) are fed as VALUE rows with the first pass.
@@ -27,11 +28,12 @@ def _last(passes: list[tuple[Row, ...]], sizes: tuple[int, ...]) -> tuple[tuple[
 def shift(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
     """Each pass feeds the group before; its last rows answer the next group.
 
-    Where a group is larger than the one before (PAR: 1 -> n), learned EXTRA rows fill up (PAR, arXiv 2412.15119, section 3.2:
-    the transition tokens M_1 .. M_{n-1}). All keys stay. Cache slots follow the feeding order.
+    Where a group is larger than the one before (PAR: 1 -> n), learned EXTRA rows fill up (PAR, arXiv 2412.15119,
+    section 3.2: the transition tokens M_1 .. M_{n-1}). All keys stay. Cache slots follow the feeding order.
 
     Raises:
-        IncompatibleParts: a group is smaller than the one before it: its rows would answer more positions than are asked.
+        IncompatibleParts: a group is smaller than the one before it: its rows would answer more positions than are
+            asked.
     """
     passes: list[tuple[Row, ...]] = []
     slot, done = 0, given
@@ -41,8 +43,8 @@ def shift(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
             feed = [(Kind.VALUE, r) for r in range(done - sizes[index - 1], done)]
             if size < sizes[index - 1]:
                 raise IncompatibleParts(
-                    f"group {index} has {size} tokens after a group of {sizes[index - 1]}: the shift framing needs groups "
-                    "that never shrink; use an order with such sizes or a model with the query framing"
+                    f"group {index} has {size} tokens after a group of {sizes[index - 1]}: the shift framing "
+                    "needs groups that never shrink; use an order with such sizes or a model with the query framing"
                 )
         fillers = max(0, size - (len(feed) if index > 0 else 1))
         feed += [(Kind.EXTRA, i) for i in range(fillers)]
@@ -55,8 +57,9 @@ def shift(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
 def query(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
     """Each pass feeds the values of the group before, then a position query for every token of the next.
 
-    Queries are provisional: they lie in the cache slots of the tokens they ask about and are overwritten by these tokens' own
-    keys in the next pass (LPD, section 3.1 and its released decoder), so the cache holds condition and image tokens only.
+    Queries are provisional: they lie in the cache slots of the tokens they ask about and are overwritten by these
+    tokens' own keys in the next pass (LPD, section 3.1 and its released decoder), so the cache holds condition and
+    image tokens only.
     """
     passes: list[tuple[Row, ...]] = []
     shown, done = 0, given
@@ -71,7 +74,8 @@ def query(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
 
 @lru_cache(maxsize=256)
 def content(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
-    """Group 0 is answered by the condition rows themselves, every later group by rows that carry the coarse image so far.
+    """Group 0 is answered by the condition rows themselves, every later group by rows that carry the coarse image so
+    far.
 
     Given ranks (the first scales are known) are whole groups fed before, unanswered.
 
@@ -81,8 +85,8 @@ def content(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
     first = given if given else sizes[0]
     if prefix != first and not given:
         raise IncompatibleParts(
-            f"the first scale has {first} positions but the condition gives {prefix} rows: the content framing answers the "
-            "first scale from the condition; begin the scales with one of that many positions"
+            f"the first scale has {first} positions but the condition gives {prefix} rows: the content framing "
+            "answers the first scale from the condition; begin the scales with one of that many positions"
         )
     passes: list[tuple[Row, ...]] = []
     done = given

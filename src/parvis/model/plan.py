@@ -1,8 +1,9 @@
 """Row plans: which rows a transformer sees, pass by pass, as pure data.
 
-A *row* is one input vector of the transformer. A :class:`RowPlan` lists every row of a whole generation; it depends on the
-group sizes and the framing alone (never on positions or values), so images of one batch may have different orders under one
-plan. Decoding takes the rows of one pass, training takes all of them: masks exist once and the two cannot disagree.
+A *row* is one input vector of the transformer. A :class:`RowPlan` lists every row of a whole generation; it depends on
+the group sizes and the framing alone (never on positions or values), so images of one batch may have different orders
+under one plan. Decoding takes the rows of one pass, training takes all of them: masks exist once and the two cannot
+disagree.
 
 Legend: R rows, K visible keys, T prefix rows (the condition).
 """
@@ -28,7 +29,8 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its kind, the rank in the order it stands for, its visibility group, its cache slot, whether its key stays."""
+    """One row: its kind, the rank in the order it stands for, its visibility group, its cache slot, whether its key
+    stays."""
 
     kind: Kind
     rank: int
@@ -43,10 +45,12 @@ class Rows:
 
     Attributes:
         ranks: for every kind present, the ranks of its rows, long [R_kind].
-        arrange: permutation that brings the pieces (kind after kind) into row order, long [R]; ``None`` if already there.
+        arrange: permutation that brings the pieces (kind after kind) into row order, long [R]; ``None`` if already
+            there.
         slots: cache slot of every row, long [R]; ``span`` is (low, high) where the slots are contiguous, else ``None``.
         length: number of cache slots visible to these rows.
-        answers: the rows that answer, long [n], ordered by rank; ``tail`` is True where they are simply the last n rows.
+        answers: the rows that answer, long [n], ordered by rank; ``tail`` is True where they are simply the last n
+            rows.
         asked: ranks answered, (start, stop).
         queried: ranks of the QUERY rows, (start, stop), empty where there are none; contiguous by construction.
         mask: bool [R, K], True where the row (first axis) sees the key; ``None`` where all is visible.
@@ -102,7 +106,8 @@ class RowPlan:
         sizes: group sizes of the order; pass k answers group k.
         prefix: number of condition rows T.
         given: ranks known before the first pass (editing).
-        passes: the rows that each pass feeds; the last ``sizes[k]`` rows of pass k answer unless ``answers`` says otherwise.
+        passes: the rows that each pass feeds; the last ``sizes[k]`` rows of pass k answer unless ``answers`` says
+            otherwise.
         answers: for each pass the indices (into the pass) of the rows that answer, ordered by rank.
     """
 
@@ -127,7 +132,8 @@ class RowPlan:
         return self._rows("catch up", first, last, rule, device)
 
     def window(self, first: int, last: int, rule: Rule, device: torch.device) -> Rows:
-        """Passes ``first`` to ``last`` in one, against the cache; every one of them answers (guessed values: Jacobi)."""
+        """Passes ``first`` to ``last`` in one, against the cache; every one of them answers (guessed values:
+        Jacobi)."""
         return self._rows("window", first, last, rule, device)
 
     def whole(self, rule: Rule, device: torch.device) -> Rows:

@@ -17,7 +17,8 @@ class LearnedPositions(nn.Module):
     Args:
         grid: the positions.
         width: D.
-        prefix: number of prefix rows with vectors of their own in front of the table (LPD: 1); 0 where the condition brings its own.
+        prefix: number of prefix rows with vectors of their own in front of the table (LPD: 1); 0 where the condition
+            brings its own.
         overlap: prefix row i stands at position i instead (VAR: the start row is the first scale).
         levels: add one learned vector per scale as well (VAR).
     """
@@ -75,7 +76,8 @@ class Rotary(nn.Module):
 
 
 def rotate(x_BHRd: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotate adjacent channel pairs by ``turn`` = (cos, sin), [B or 1, 1, R, E]; computed in float32, returned in x's type."""
+    """Rotate adjacent channel pairs by ``turn`` = (cos, sin), [B or 1, 1, R, E]; computed in float32, returned in x's
+    type."""
     cos, sin = turn
-    even, odd = x_BHRd.float().unflatten(-1, (-1, 2)).unbind(-1)
+    even, odd = x_BHRd.float().view(*x_BHRd.shape[:-1], -1, 2).unbind(-1)
     return torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2).type_as(x_BHRd)

@@ -1,4 +1,5 @@
-"""One transformer for every system: rows in, predictions out. It knows nothing about loops, orders' meaning, or sampling.
+"""One transformer for every system: rows in, predictions out. It knows nothing about loops, orders' meaning, or
+sampling.
 
 What differs between papers is handed in as parts: framing, visibility rule, condition, positions, blocks, head.
 
@@ -81,7 +82,7 @@ class Transformer(nn.Module):
             view,
             shared,
         )
-        width = blocks[0].attention.qkv.in_features
+        width, self.heads = blocks[0].attention.qkv.in_features, blocks[0].attention.heads
         self.query = nn.Parameter(torch.zeros(width)) if query else None
         self.fillers = nn.Parameter(torch.zeros(fillers, width)) if fillers else None
 
@@ -90,7 +91,8 @@ class Transformer(nn.Module):
         return self.framing(sizes, self.condition.prefix, given)
 
     def context(self, given: Given, guided: bool) -> Context:
-        """The condition ``given`` (classes, words, ...) made ready; with the null condition stacked behind it when guided."""
+        """The condition ``given`` (classes, words, ...) made ready; with the null condition stacked behind it when
+        guided."""
         context = self.condition(given)
         if guided:
             context = context.stack(self.condition.null(given))
@@ -101,14 +103,14 @@ class Transformer(nn.Module):
         if context.vector is None or not isinstance(self.head, ModulatedHead):
             return context
         shared = None if self.shared is None else self.shared(context.vector).view(-1, 6, 1, context.vector.shape[-1])
-        vectors = [block.modulate(context.vector, shared) for block in self.blocks]
+        vectors = [block.modulate(context.vector, shared) for block in self.blocks if isinstance(block, ModulatedBlock)]
         return replace(context, modulation=(*vectors, self.head.modulate(context.vector)))
 
     def cache(self, plan: RowPlan, context: Context) -> Cache:
         """An empty cache for a generation under ``plan``."""
-        rows, first = context.rows, self.blocks[0].attention
-        width = first.qkv.in_features // first.heads
-        return Cache(len(self.blocks), rows.shape[0], first.heads, plan.slots, width, rows.dtype, rows.device)
+        rows = context.rows
+        width = rows.shape[-1] // self.heads
+        return Cache(len(self.blocks), rows.shape[0], self.heads, plan.slots, width, rows.dtype, rows.device)
 
     def embed(
         self, rows: Rows, order_BN: Tensor, values_BN: Tensor, view_BnC: Tensor | None, context: Context

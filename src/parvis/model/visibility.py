@@ -22,8 +22,8 @@ def group_causal(q: Slice, k: Slice) -> Tensor:
 
 
 def peers_and_context(q: Slice, k: Slice) -> Tensor:
-    """LPD (arXiv 2507.01957, section 3.1): a query sees the queries of its own group and all known rows of earlier groups;
-    a known row sees known rows of its own and earlier groups; nothing sees a query of another group."""
+    """LPD (arXiv 2507.01957, section 3.1): a query sees the queries of its own group and all known rows of earlier
+    groups; a known row sees known rows of its own and earlier groups; nothing sees a query of another group."""
     asks, asked = (q.kind == Kind.QUERY)[:, None], (k.kind == Kind.QUERY)[None]
     same, earlier = q.group[:, None] == k.group[None], k.group[None] < q.group[:, None]
     return (asks & asked & same) | (~asked & earlier) | (~asks & ~asked & same)

@@ -52,11 +52,14 @@ def emoji(
     codes = VQGAN(VQConfig(**(tokenizer or {"channels": 32, "codes": 1024})))
     grid = codes.grid(resolution, resolution)
     condition = WordsCondition(words, slots, width)
-    shared = {"vocabulary": codes.vocabulary, "condition": condition}
     if kind == "lpd":
-        model = lpd.transformer(Size(depth, width, heads, 4 * width), grid, prefix=0, **shared)
+        model = lpd.transformer(
+            Size(depth, width, heads, 4 * width), grid, vocabulary=codes.vocabulary, condition=condition, prefix=0
+        )
     else:
-        model = llamagen.transformer(llamagen.size(depth, width, heads), grid, **shared)
+        model = llamagen.transformer(
+            llamagen.size(depth, width, heads), grid, vocabulary=codes.vocabulary, condition=condition
+        )
     return System(
         name=name or f"emoji-{resolution}" + ("" if kind == "lpd" else "-raster"),
         cite=KINDS[kind],

@@ -29,9 +29,13 @@ from parvis.system import Preset, System
 from parvis.tokenizer.base import Tokenizer
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
 
-CITE = "Zhang et al., Locality-aware Parallel Decoding for Efficient Autoregressive Image Generation, arXiv 2507.01957, 2025"
+CITE = (
+    "Zhang et al., Locality-aware Parallel Decoding for Efficient Autoregressive Image Generation, "
+    "arXiv 2507.01957, 2025"
+)
 SIZES = {"l": Size(24, 1024, 16, 4096), "xl": Size(36, 1280, 20, 5120), "xxl": Size(48, 1536, 24, 6144)}
-PUBLISHED = {  # (size, resolution, steps) -> guidance, repulsion threshold: the released runs, all with proximity threshold 1
+# (size, resolution, steps) -> guidance, repulsion threshold: the released runs, all with proximity threshold 1
+PUBLISHED = {
     ("l", 256, 20): (4.8, 2),
     ("l", 256, 32): (5.4, 2),
     ("xl", 256, 20): (4.9, 2),

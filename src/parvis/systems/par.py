@@ -1,7 +1,8 @@
-"""PAR: distant tokens together, near ones in sequence (Wang et al., arXiv 2412.15119). LlamaGen's transformer plus transition tokens.
+"""PAR: distant tokens together, near ones in sequence (Wang et al., arXiv 2412.15119). LlamaGen's transformer plus
+transition tokens.
 
-The grid is cut into n regions; the first token of every region comes one by one, then every pass writes one token of each
-region. The pass from one token to n is filled with n - 1 learned rows, turned by cos = sin = 0 like the class row.
+The grid is cut into n regions; the first token of every region comes one by one, then every pass writes one token of
+each region. The pass from one token to n is filled with n - 1 learned rows, turned by cos = sin = 0 like the class row.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def par(
     """PAR, class-conditional.
 
     Args:
-        size: a key of LlamaGen's ``SIZES``. resolution: pixels per side. parallel_tokens: n, a perfect square (4 or 16).
+        size: a key of LlamaGen's ``SIZES``. resolution: pixels per side. parallel_tokens: n, a perfect square (4 or
+            16).
         tokenizer: VQ-16 unless given. classes: number of classes.
     """
     if size not in llamagen.SIZES:

@@ -1,7 +1,8 @@
 """VAR: next-scale prediction (Tian et al., arXiv 2404.02905). 10 passes for 256 pixels, one scale at a time.
 
 Guidance counts from 1 here as everywhere: the authors' ``cfg`` t is guidance 1 + t (1.5 for their FID, so 2.5).
-Every position of a scale is fed the coarse image so far, shrunk to that scale (section 3.2); the class sets all norms (AdaLN).
+Every position of a scale is fed the coarse image so far, shrunk to that scale (section 3.2); the class sets all norms
+(AdaLN).
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from parvis.sampling import Sampling
 from parvis.system import Preset, System
 from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
 
-CITE = "Tian et al., Visual Autoregressive Modeling: Scalable Image Generation via Next-Scale Prediction, arXiv 2404.02905, 2024"
+CITE = (
+    "Tian et al., Visual Autoregressive Modeling: Scalable Image Generation via Next-Scale Prediction, "
+    "arXiv 2404.02905, 2024"
+)
 SIZES = {f"d{depth}": Size(depth, 64 * depth, depth, 256 * depth) for depth in (16, 20, 24, 30, 36)}
 SIDES = {
     256: (1, 2, 3, 4, 5, 6, 8, 10, 13, 16),
@@ -69,7 +73,7 @@ def transformer(
 
 def initialise(model: Transformer) -> None:
     """The authors' start: truncated N(0, 1/(3D)); small heads and gains; residual outputs shrunk with depth."""
-    D, depth = model.view.out_features, len(model.blocks)  # type: ignore[union-attr]
+    D, depth = model.head.out.in_features, len(model.blocks)
     for parameter in model.parameters():
         if parameter.dim() > 1 and parameter.shape[-1] != 1:
             nn.init.trunc_normal_(parameter, std=math.sqrt(1 / (3 * D)))
@@ -81,10 +85,11 @@ def initialise(model: Transformer) -> None:
         if isinstance(module, Mlp):
             module.fc2.weight.data.div_(math.sqrt(2 * depth))
         if isinstance(module, ModulatedBlock) and module.adapt is not None:
-            module.adapt[1].weight.data[2 * D :].mul_(0.5)
-            module.adapt[1].weight.data[: 2 * D].mul_(1e-3)
+            weight = module.adapt.get_parameter("1.weight").data
+            weight[2 * D :].mul_(0.5)
+            weight[: 2 * D].mul_(1e-3)
         if isinstance(module, ModulatedHead):
-            module.adapt[1].weight.data.mul_(0.5)
+            module.adapt.get_parameter("1.weight").data.mul_(0.5)
             module.out.weight.data.mul_(0.02)
 
 
@@ -108,7 +113,7 @@ def var(
         SIZES[size],
         grid,
         vocabulary=tokenizer.vocabulary,
-        channels=tokenizer.channels,
+        channels=tokenizer.config.z_channels,
         classes=classes,
         shared=size == "d36",
     )

@@ -1,7 +1,9 @@
-"""Does Parvis equal the authors' code? A *case* is a safetensors file (their weights, inputs and outputs) with a JSON beside it.
+"""Does Parvis equal the authors' code? A *case* is a safetensors file (their weights, inputs and outputs) with a JSON
+beside it.
 
-:func:`verify` builds the system from the JSON's sizes, converts the weights, runs them and compares: tokens and codebook
-indices must be identical; logits, latents and pixels must agree within the tolerances below. Nothing but the two files is used.
+:func:`verify` builds the system from the JSON's sizes, converts the weights, runs them and compares: tokens and
+codebook indices must be identical; logits, latents and pixels must agree within the tolerances below. Nothing but the
+two files is used.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from parvis import guidance
 from parvis.canvas import Canvas
 from parvis.decode.job import Job
+from parvis.decode.parallel import parallel
 from parvis.engine.runner import Runner, content_of, run
 from parvis.errors import UsageError, WeightsError
 from parvis.grid import Grid
@@ -46,7 +49,8 @@ LOGITS, PIXELS = 1e-5, 1e-4
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: what, the share of equal entries (tokens) or ``None``, the largest difference or ``None``, passed."""
+    """One comparison: what, the share of equal entries (tokens) or ``None``, the largest difference or ``None``,
+    passed."""
 
     what: str
     agreement: float | None
@@ -176,7 +180,8 @@ def _taught(case: Case, system: System, given: Given, orders: Mapping[str, Order
 
 
 def _bundle(case: Case, model: Transformer, order: Order, tokenizer: Tokenizer | None = None) -> System:
-    """A system around a bare transformer; without a tokenizer of its own it gets an empty one of the right vocabulary."""
+    """A system around a bare transformer; without a tokenizer of its own it gets an empty one of the right
+    vocabulary."""
     if tokenizer is None:
         with torch.device("meta"):
             tokenizer = VQGAN(VQConfig(channels=32, multipliers=(1,), codes=int(case.config["vocab"])))
@@ -187,7 +192,7 @@ def _bundle(case: Case, model: Transformer, order: Order, tokenizer: Tokenizer |
         tokenizer=tokenizer,
         models={"main": model},
         order=lambda grid, steps, noise: order,
-        decoder=llamagen.parallel,
+        decoder=parallel,
         guidance=guidance.constant,
         preset=Preset(steps=1),
     )
@@ -308,8 +313,8 @@ def _var_vq(case: Case) -> Iterator[Check]:
         "indices, other scales", tokenizer.encode(images, other), case.tensors["outputs.indices_other_schedule"]
     )
     for name, values in (("images", tokenizer.encode(images)), ("codes", codes)):
-        sums = torch.stack(list(tokenizer.quantize.sums(values, grid, len(grid.scales))))
-        yield _close(f"f_hat of {name}", sums, case.tensors[f"outputs.f_hat_per_scale.{name}"])
+        stacked = torch.stack(list(tokenizer.quantize.sums(values, grid, len(grid.scales))))
+        yield _close(f"f_hat of {name}", stacked, case.tensors[f"outputs.f_hat_per_scale.{name}"])
     yield _close("teacher input", tokenizer.teacher_input(codes, grid), case.tensors["outputs.teacher_input"])
     decoded = tokenizer.decode(codes, grid).clamp(-1, 1)
     yield _close("decoded codes", decoded, case.tensors["outputs.decoded_codes"], PIXELS, 0.0)

@@ -1,0 +1,195 @@
+"""The bundled models: Noto emoji from words, LPD and a raster baseline of the same size, data and number of images.
+
+    parvis data fetch emoji
+    parvis train emoji-64 --tokenizer runs/tokenizer --out runs/emoji-64
+    parvis train emoji-64-raster --tokenizer runs/tokenizer --out runs/emoji-64-raster
+
+What each run reached, on what machine and in how many hours, is in the model cards (src/parvis/bundled/*/README.md).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from parvis.data.codes import CodeCache, encode_dataset, tokenizer_hash
+from parvis.data.emoji import EmojiSet, load_emoji
+from parvis.generate import generate, pixels
+from parvis.model.transformer import Transformer
+from parvis.order import Order, raster
+from parvis.output import save_png, sheet, to_images
+from parvis.request import Request
+from parvis.schedule import group_sizes
+from parvis.system import System
+from parvis.systems import llamagen, lpd
+from parvis.systems.emoji import emoji
+from parvis.tokenizer.folder import arguments_of, load_tokenizer
+from parvis.tokenizer.vqgan import VQGAN
+from parvis.train import FitConfig, choose_caption, fit, weighted
+from parvis.train.objective import random_order, teacher_logits
+from parvis.weights.config import FolderConfig
+from parvis.weights.folder import save_folder
+
+STEPS_64 = (64, 32, 24, 16, 12, 10, 8, 6)
+"""Numbers of passes trained for at 64 tokens; one group table is drawn per batch (LPD section 4.1)."""
+DROP = 0.1
+"""Share of captions replaced by the null caption, for guidance."""
+
+
+def emoji_64(tokenizer: Path, out: Path, *, steps: int = 6000, batch: int = 16, lr: float = 1.2e-3) -> None:
+    """LPD at 64 x 64: 64 tokens, about 8 to 10 passes."""
+    train(build(tokenizer, 64, "lpd"), load_emoji(64), out, steps=steps, batch=batch, lr=lr)
+
+
+def emoji_64_raster(tokenizer: Path, out: Path, *, steps: int = 6000, batch: int = 16, lr: float = 1.2e-3) -> None:
+    """The raster baseline at 64 x 64: one token per pass, 64 passes."""
+    train(build(tokenizer, 64, "raster"), load_emoji(64), out, steps=steps, batch=batch, lr=lr)
+
+
+RECIPES: dict[str, Callable[..., None]] = {"emoji-64": emoji_64, "emoji-64-raster": emoji_64_raster}
+
+
+def build(tokenizer: Path, resolution: int, kind: str) -> System:
+    """The system with a trained tokenizer and a fresh transformer."""
+    codec = load_tokenizer(tokenizer)
+    words = load_emoji(resolution).words
+    system = emoji(resolution, kind, words=words.size, slots=words.slots, tokenizer=arguments_of(codec))
+    system.tokenizer.load_state_dict(codec.state_dict())
+    system.tokenizer.eval().requires_grad_(False)
+    torch.manual_seed(0)
+    (lpd if kind == "lpd" else llamagen).initialise(system.models["main"])
+    return system
+
+
+def train(system: System, data: EmojiSet, out: Path, *, steps: int, batch: int, lr: float) -> None:
+    """Train the system's transformer on the training split and write it as a model folder, ``out/model``.
+
+    Bases are drawn alike, then a variant of the base; no shifts and no flips.
+    """
+    model = system.models["main"]
+    cache = codes_of(system.tokenizer, data, out.parent / f"codes-{data.resolution}")
+    chosen = torch.tensor([i for i, record in enumerate(data.records) if record.split == "train"])
+    pick = weighted(data.select("train").weights(), batch, seed=0)
+    codes, (captions, counts) = cache.codes[:, 0].long(), data.caption_table()
+    lpd_kind = model.query is not None
+    tables = [group_sizes(system.grid.tokens, k) for k in STEPS_64]
+
+    def batches(step: int) -> dict[str, Tensor]:
+        index = chosen[pick(step)]
+        return {"codes": codes[index], "words": choose_caption(captions[index], counts[index], step)}
+
+    def loss(module: nn.Module, examples: dict[str, Tensor], generator: torch.Generator) -> Tensor:
+        assert isinstance(module, Transformer)
+        size = len(examples["codes"])
+        order = random_order(size, tables, generator) if lpd_kind else raster(system.grid)
+        dropped = torch.rand(size, generator=generator) < DROP
+        return cross_entropy(module, examples["codes"], examples["words"], order, dropped).mean()
+
+    watch = Watch(system, data, codes, captions[:, 0], out)
+    config = FitConfig(
+        steps=steps, batch=batch, lr=lr, warmup=200, schedule="wsd", decay=0.25, floor=0.02, ema=0.998,
+        out=out, checkpoint_every=500, checkpoint_seconds=300, sample_every=500,
+        identity={"codes": cache.identity, "system": system.name},
+    )  # fmt: skip
+    fitted = fit(config, model, loss, batches, on_sample=watch)
+    assert fitted.ema is not None
+    with fitted.ema.applied(model):
+        export(system, data, out / "model", {"steps": str(fitted.step), "images": str(fitted.step * batch)})
+
+
+def codes_of(tokenizer: VQGAN, data: EmojiSet, path: Path) -> CodeCache:
+    """The data set's code cache at ``path``, made if there is none; one of another tokenizer is refused."""
+    if not (path / "manifest.json").exists():
+        encode_dataset(data, tokenizer, path)
+    return CodeCache.open(path, tokenizer, resolution=data.resolution, flip=False)
+
+
+def cross_entropy(
+    model: Transformer, codes_BN: Tensor, words: Tensor, order: Order, dropped_B: Tensor | None = None
+) -> Tensor:
+    """Of every token, by rank, [B, N]."""
+    logits = teacher_logits(model, codes_BN, words, order, dropped_B)
+    targets = codes_BN.gather(1, order.batch(len(codes_BN)))
+    return F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+
+
+class Watch:
+    """What is looked at while training: losses by split and category, and a sheet drawn with fixed seeds."""
+
+    def __init__(self, system: System, data: EmojiSet, codes: Tensor, captions: Tensor, out: Path) -> None:
+        self.system, self.data, self.codes, self.captions, self.out = system, data, codes, captions, out
+        generator = torch.Generator().manual_seed(1)
+        shuffled = torch.randperm(len(data), generator=generator).tolist()
+        self.parts = {
+            split: [i for i in shuffled if data.records[i].split == split][:96]
+            for split in ("train", "combination", "base")
+        }
+        seen, bases = [], set()
+        for i in shuffled:
+            if data.records[i].split == "train" and data.records[i].base not in bases:
+                bases.add(data.records[i].base)
+                seen.append(i)
+        self.shown = seen[:40] + self.parts["combination"][:16] + self.parts["base"][:8]
+
+    def __call__(self, model: nn.Module, step: int) -> None:
+        assert isinstance(model, Transformer)
+        row: dict[str, object] = {"step": step}
+        for split, index in self.parts.items():
+            row[split] = round(float(self._losses(model, index).mean()), 4)
+        row["category"] = self._by_category(model)
+        with (self.out / "losses.jsonl").open("a") as log:
+            log.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+        captions = [self.data.records[i].name for i in self.shown]
+        words = self.captions[self.shown]
+        with torch.inference_mode():
+            canvas, _ = generate(self.system, Request(words, tuple(range(len(self.shown)))))
+        save_png(self.out / "sheets" / f"{step:06d}.png", sheet(to_images(pixels(self.system, canvas)), captions))
+
+    def _losses(self, model: Transformer, index: list[int]) -> Tensor:
+        generator = torch.Generator().manual_seed(2)
+        size, tokens = len(index), self.system.grid.tokens
+        order = raster(self.system.grid)
+        if model.query is not None:
+            order = random_order(size, [group_sizes(tokens, 10)], generator)
+        return cross_entropy(model, self.codes[index], self.captions[index], order).mean(1)
+
+    def _by_category(self, model: Transformer) -> dict[str, float]:
+        index = self.parts["train"]
+        losses = self._losses(model, index).tolist()
+        grouped: dict[str, list[float]] = {}
+        for i, loss in zip(index, losses, strict=True):
+            grouped.setdefault(self.data.records[i].category, []).append(loss)
+        return {name: round(sum(values) / len(values), 2) for name, values in sorted(grouped.items())}
+
+
+def export(system: System, data: EmojiSet, folder: Path, about: dict[str, str]) -> None:
+    """Write the system as a model folder: bf16 weights, the tokenizer, the words."""
+    kind = "lpd" if system.models["main"].query is not None else "raster"
+    tokenizer = system.tokenizer
+    assert isinstance(tokenizer, VQGAN)
+    config = FolderConfig(
+        system="emoji",
+        arguments={
+            "resolution": data.resolution,
+            "kind": kind,
+            "words": data.words.size,
+            "slots": data.words.slots,
+            "tokenizer": arguments_of(tokenizer),
+        },
+        words="words.json",
+        about={"licence": "Apache-2.0", "data": "Noto emoji", "tokenizer": tokenizer_hash(tokenizer)} | about,
+    )
+    files = {"model.safetensors": system.models["main"], "tokenizer.safetensors": tokenizer}
+    tensors = {
+        name: {key: t.bfloat16() if t.is_floating_point() else t for key, t in module.state_dict().items()}
+        for name, module in files.items()
+    }
+    save_folder(
+        folder, config, tensors, {"words.json": {"words": list(data.words.vocabulary), "slots": data.words.slots}}
+    )
