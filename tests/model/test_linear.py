@@ -7,6 +7,7 @@ import pickle
 import threading
 import weakref
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import torch
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 
 from parvis.errors import UsageError
 from parvis.model import linear
-from parvis.model.linear import PackedLinear, pack, packing_available, packing_problem
+from parvis.model.linear import LEAST, PackedLinear, packing_available, packing_problem
+
+pack = partial(linear.pack, least=0)
 
 DTYPES = [torch.float32, torch.bfloat16]
 
@@ -178,6 +181,13 @@ def test_a_packed_model_stays_in_its_dtype_and_place() -> None:
     for move in (lambda: model.to(torch.bfloat16), lambda: model.to("meta")):
         with pytest.raises(UsageError, match="before it is packed"):
             move()
+
+
+def test_small_layers_stay() -> None:
+    needs(torch.float32)
+    width = int(LEAST**0.5)
+    model = linear.pack(nn.Sequential(nn.Linear(width, width), nn.Linear(width, width - 1)))
+    assert [type(layer) for layer in model] == [PackedLinear, nn.Linear]
 
 
 def test_layers_with_hooks_stay() -> None:

@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 
 _ROWS = 64  # the row count oneDNN is told to expect; packings for 2, 16, 64 and 200 rows are equally fast from 1 to 200
 
+LEAST = 1 << 18
+"""Weights that a layer to be packed must have: a packed call costs 50 us more, which smaller layers never win back."""
+
 _TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}  # of the largest output
 
 
@@ -159,16 +162,17 @@ class PackedLinear(nn.Module):
         error_msgs.append(f"{prefix}weight: this layer is packed; load the weights before the model is packed")
 
 
-def pack(module: nn.Module) -> nn.Module:
+def pack(module: nn.Module, least: int = LEAST) -> nn.Module:
     """Replace the linear layers of an inference model, in place, by :class:`PackedLinear`; return the model.
 
     Each layer's own weight is dropped as soon as its packed form exists, so memory grows by one layer at most. Left as
-    they are: layers that are not on a CPU, subclasses of ``nn.Linear``, layers with hooks, weights that another module
-    uses too (a tied head: packing would add a copy), and dtypes for which :func:`packing_problem` has a reason.
-    Numbers stay within rounding of the unpacked model's.
+    they are: small layers, layers that are not on a CPU, subclasses of ``nn.Linear``, layers with hooks, weights that
+    another module uses too (a tied head: packing would add a copy), and dtypes for which :func:`packing_problem` has a
+    reason. Numbers stay within rounding of the unpacked model's.
 
     Args:
         module: a model in its final dtype on its final device. ``torch.compile`` a model or pack it, not both.
+        least: layers of fewer weights stay as they are.
 
     Returns:
         ``module``, or its replacement where ``module`` itself is a linear layer.
@@ -177,7 +181,7 @@ def pack(module: nn.Module) -> nn.Module:
     made: dict[int, PackedLinear] = {}
 
     def replaced(layer: nn.Module) -> nn.Module:
-        if id(layer) in made or not _packable(layer):
+        if id(layer) in made or not _packable(layer, least):
             return made.get(id(layer), layer)
         assert isinstance(layer, nn.Linear)
         if owners[id(layer.weight)] > 1:
@@ -192,8 +196,8 @@ def pack(module: nn.Module) -> nn.Module:
     return replaced(module)
 
 
-def _packable(layer: nn.Module) -> bool:
-    if type(layer) is not nn.Linear or layer.weight.device.type != "cpu":
+def _packable(layer: nn.Module, least: int) -> bool:
+    if type(layer) is not nn.Linear or layer.weight.device.type != "cpu" or layer.weight.numel() < least:
         return False
     if layer._forward_hooks or layer._forward_pre_hooks:
         return False
