@@ -43,15 +43,16 @@ def plan(system: System, request: Request, device: torch.device) -> tuple[Order,
 
 def _continued(order: Order, known: Tensor, name: str) -> Order:
     """The order from the first group that is not known; the known positions must be whole groups from its start."""
-    count = int(known[0].sum())
+    count, starts = int(known[0].sum()), order.bounds[1:-1]
     first = torch.zeros_like(known).scatter_(1, order.batch(len(known))[:, :count], True)
-    if count not in order.bounds[:-1] or not torch.equal(first, known):
+    if count not in starts or not torch.equal(first, known):
+        some = ", ".join(map(str, starts[:3])) + (", ..." if len(starts) > 3 else "")
         raise UsageError(
-            f"{name} continues what comes first in its order: the known tokens must be the first "
-            f"{', '.join(map(str, order.bounds[1:4]))}, ... of it, in every image alike; got {count} others"
+            f"{name} continues what comes first in its order: the known tokens must be the first {some} of its "
+            f"{order.tokens}, in every image alike; got {count} that are not"
         )
     group = order.bounds.index(count)
-    return Order(order.positions, order.sizes[group:], count)
+    return Order(order.positions, order.sizes[group:], count, order.sizes[:group])
 
 
 def begin(system: System, request: Request, device: torch.device) -> tuple[Job, Runner]:
@@ -63,9 +64,7 @@ def begin(system: System, request: Request, device: torch.device) -> tuple[Job, 
         first = order.batch(request.batch)[:, : order.given]
         canvas.write(first, request.values.to(device).gather(1, first))
     scale = system.preset.guidance if request.guidance is None else request.guidance
-    scales = None
-    if scale != 1.0:
-        scales = torch.cat([torch.ones(order.given), system.guidance(scale)(order.sizes)]).to(device)
+    scales = None if scale == 1.0 else system.guidance(scale)((*order.before, *order.sizes)).to(device)
     job = Job(order, canvas, noise, request.sampling or system.preset.sampling, scales)
     return job, Runner(system, order, request.given, request.batch, guided=scales is not None)
 

@@ -26,6 +26,7 @@ class Order:
         positions: long [N] (shared by all images) or [B, N]: the position at every rank.
         sizes: sizes of the groups that are asked, each at least 1; ``given + sum(sizes) == N``.
         given: the first ``given`` ranks are already known (editing) and never asked.
+        before: the groups that the given ranks were, where they continue an order; left out, they are one group.
 
     Raises:
         UsageError: positions are not a permutation (checked on the CPU), or sizes do not fit.
@@ -34,13 +35,18 @@ class Order:
     positions: Tensor
     sizes: tuple[int, ...]
     given: int = 0
+    before: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.given > 0 and not self.before:
+            object.__setattr__(self, "before", (self.given,))
         if self.positions.dtype != torch.long or self.positions.ndim not in (1, 2):
             shape = list(self.positions.shape)
             raise UsageError(f"positions are long [N] or [B, N]; got {self.positions.dtype} {shape}")
         if self.given < 0 or min(self.sizes, default=0) < 1:
             raise UsageError(f"groups hold at least 1 position and given is at least 0; got {self.sizes}, {self.given}")
+        if sum(self.before) != self.given or min(self.before, default=1) < 1:
+            raise UsageError(f"the groups before must sum to the {self.given} given positions; got {self.before}")
         if self.given + sum(self.sizes) != self.tokens:
             asked = f"{self.given} given + {sum(self.sizes)} in {len(self.sizes)} groups"
             raise UsageError(f"group sizes must account for all {self.tokens} positions; got {asked}")
@@ -66,7 +72,7 @@ class Order:
         return self.positions[..., low:high]
 
     def to(self, device: torch.device | str) -> Order:
-        return Order(self.positions.to(device), self.sizes, self.given)
+        return Order(self.positions.to(device), self.sizes, self.given, self.before)
 
     def inverse(self) -> Tensor:
         """Long like ``positions``: the rank of every position."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from parvis.errors import UsageError
@@ -37,21 +38,31 @@ class Request:
 
     def check(self, system: System) -> None:
         """Raises UsageError where this request does not fit ``system``."""
+        for model in system.models.values():
+            model.condition.check(self.given)
         rows = self.given.values.shape[0] if isinstance(self.given, Features) else self.given.shape[0]
-        if rows != self.batch:
-            raise UsageError(f"{rows} conditions but {self.batch} seeds; give one seed per image")
+        if rows != self.batch or not rows:
+            raise UsageError(
+                f"{rows} conditions and {self.batch} seeds; give one seed per image, and at least one image"
+            )
         tokens = system.grid.tokens
         if self.steps is not None and not 1 <= self.steps <= tokens:
             raise UsageError(f"steps is {self.steps}; {system.name} has {tokens} tokens, so give 1 to {tokens}")
         if (self.values is None) != (self.known is None):
             raise UsageError("known tokens need both their values and the mask that says which they are")
         if self.known is not None and self.values is not None:
-            want = (self.batch, tokens)
-            for what, tensor in (("values", self.values), ("known", self.known)):
-                if tuple(tensor.shape) != want:
-                    raise UsageError(f"{what} has shape {tuple(tensor.shape)}; expected {want}, one entry per token")
-            if system.edits == "none":
-                raise UsageError(
-                    f"{system.name} cannot be given known tokens: its order is fixed and starts everywhere at once; "
-                    "use a system that edits, such as lpd"
-                )
+            self._check_known(system, self.values, self.known)
+
+    def _check_known(self, system: System, values: Tensor, known: Tensor) -> None:
+        want, codes = (self.batch, system.grid.tokens), system.tokenizer.vocabulary
+        for what, tensor, dtype in (("values", values, torch.long), ("known", known, torch.bool)):
+            if tuple(tensor.shape) != want or tensor.dtype != dtype:
+                got = f"{tensor.dtype} {tuple(tensor.shape)}"
+                raise UsageError(f"{what} is {dtype} {want}, one entry per token; got {got}")
+        if bool((known & ((values < 0) | (values >= codes))).any()):
+            raise UsageError(f"known values are codes from 0 to {codes - 1}; got others, from another tokenizer?")
+        if system.edits == "none":
+            raise UsageError(
+                f"{system.name} cannot be given known tokens: its order is fixed and starts everywhere at once; "
+                "use a system that edits, such as lpd"
+            )

@@ -17,7 +17,9 @@ from torch import Tensor
 from parvis.cache.store import Cache
 from parvis.canvas import Canvas
 from parvis.decode.job import Decoder, Job, Pass
+from parvis.errors import IncompatibleParts
 from parvis.model.context import Context, Given
+from parvis.model.framing import shift
 from parvis.model.plan import RowPlan, Rows
 from parvis.model.transformer import Transformer
 from parvis.order import Order
@@ -27,22 +29,33 @@ from parvis.system import System
 
 @dataclass
 class _Seat:
-    """One model at work on one job: its plan, context, cache, and the first pass its cache has not seen."""
+    """One model at work on one job: its plan, context, cache, how many groups were known when the job began, and the
+    first pass its cache has not seen."""
 
     model: Transformer
     plan: RowPlan
     context: Context
     cache: Cache
+    known: int
     next: int = 0
 
     def rows(self, ask: Pass, device: torch.device) -> Rows:
         if ask.group is None:
-            self.next = ask.start - self.plan.given
-            return self.plan.window(self.next, ask.stop - 1 - self.plan.given, self.model.rule, device)
-        first, self.next = self.next, ask.group + 1
-        if first == ask.group:
-            return self.plan.step(ask.group, self.model.rule, device)
-        return self.plan.catch_up(min(first, ask.group), ask.group, self.model.rule, device)
+            self._check_window()
+            first, self.next = min(self.next, ask.start), ask.stop  # wrong guesses are asked, and so fed, again
+            return self.plan.window(first, ask.start, ask.stop - 1, self.model.rule, device)
+        index = self.known + ask.group
+        first, self.next = self.next, index + 1
+        if first >= index:
+            return self.plan.step(index, self.model.rule, device)
+        return self.plan.catch_up(first, index, self.model.rule, device)
+
+    def _check_window(self) -> None:
+        if self.model.framing is not shift or max(self.plan.sizes) > 1:
+            raise IncompatibleParts(
+                "a window of guesses (Jacobi) needs a model with the shift framing and an order of one token per "
+                "group, such as raster; choose the parallel decoder for this system"
+            )
 
 
 class Runner:
@@ -63,9 +76,9 @@ class Runner:
     def seat(self, by: str) -> _Seat:
         if by not in self.seats:
             model = self.system.models[by]
-            plan = model.plan(self.order.sizes, self.order.given)
+            plan = model.plan((*self.order.before, *self.order.sizes))
             context = model.context(self.condition, self.guided)
-            self.seats[by] = _Seat(model, plan, context, model.cache(plan, context))
+            self.seats[by] = _Seat(model, plan, context, model.cache(plan, context), len(self.order.before))
         return self.seats[by]
 
     def answer(self, canvas: Canvas, ask: Pass) -> Categorical:
@@ -73,7 +86,12 @@ class Runner:
         seat = self.seat(ask.by)
         rows = seat.rows(ask, self.device)
         values_BN = canvas.values
-        if ask.draft is not None and ask.group is None:
+        if ask.draft is not None:
+            if ask.group is not None:
+                raise IncompatibleParts(
+                    f"{self.system.name}: the decoder guesses values inside a group, which no model here can be shown; "
+                    "choose the parallel decoder for this system"
+                )
             values_BN = values_BN.scatter(1, self.order_BN[:, ask.start : ask.stop], ask.draft)
         view_BnC = content_of(self.system, rows, canvas)
         prediction = seat.model.answer(rows, self.order_BN, values_BN, view_BnC, seat.context, seat.cache)

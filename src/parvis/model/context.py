@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from parvis.errors import UsageError
+
 
 @dataclass(frozen=True, eq=False)
 class Context:
@@ -87,6 +89,20 @@ class Condition(nn.Module, ABC):
     def null(self, given: Any) -> Context:
         """The context of the null condition for a batch like ``given``."""
 
+    @abstractmethod
+    def check(self, given: Any) -> None:
+        """Raises UsageError where ``given`` is not what this condition takes. Reads values: not for use in a loop."""
+
+
+def _check_ids(what: str, given: Any, shape: tuple[int, ...], count: int) -> None:
+    """Whole numbers [B, *shape] in 0..count-1."""
+    if not isinstance(given, Tensor) or given.dtype not in (torch.long, torch.int) or given.shape[1:] != shape:
+        got = f"{given.dtype} {list(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+        raise UsageError(f"{what} are a tensor of whole numbers {['B', *shape]}; got {got}".replace("'", ""))
+    low, high = (int(given.min()), int(given.max())) if given.numel() else (0, 0)
+    if low < 0 or high >= count:
+        raise UsageError(f"{what} are numbers from 0 to {count - 1}; got {low} to {high}")
+
 
 class ClassCondition(Condition):
     """A class label as one prefix row: an embedding table whose last row is the null class.
@@ -114,6 +130,9 @@ class ClassCondition(Condition):
     def null(self, given: Tensor) -> Context:
         return self(torch.full_like(given, self.classes))
 
+    def check(self, given: Any) -> None:
+        _check_ids("classes", given, (), self.classes)
+
 
 class LatentNullCondition(Condition):
     """A class label as one prefix row with a separate learned null vector (LPD's ``fake_latent``)."""
@@ -131,6 +150,9 @@ class LatentNullCondition(Condition):
 
     def null(self, given: Tensor) -> Context:
         return Context(self.absent[:, None].expand(given.shape[0], 1, -1))
+
+    def check(self, given: Any) -> None:
+        _check_ids("classes", given, (), self.classes)
 
 
 class WordsCondition(Condition):
@@ -154,6 +176,9 @@ class WordsCondition(Condition):
 
     def null(self, given: Tensor) -> Context:
         return self(torch.full_like(given, self.words))
+
+    def check(self, given: Any) -> None:
+        _check_ids("words", given, (self.prefix,), self.words)
 
 
 class FeaturesCondition(Condition):
@@ -182,3 +207,14 @@ class FeaturesCondition(Condition):
 
     def null(self, given: Features) -> Context:
         return Context(self._rows(self.absent.expand_as(given.values)), given.visible)
+
+    def check(self, given: Any) -> None:
+        want = (self.prefix, self.absent.shape[1])
+        if not isinstance(given, Features) or given.values.shape[1:] != want:
+            got = list(given.values.shape) if isinstance(given, Features) else type(given).__name__
+            raise UsageError(f"text features are Features with values [B, {want[0]}, {want[1]}]; got {got}")
+        if given.visible.dtype != torch.bool or given.visible.shape != given.values.shape[:2]:
+            raise UsageError(
+                f"visible says for every text feature whether it is a word: bool {list(given.values.shape[:2])}; "
+                f"got {given.visible.dtype} {list(given.visible.shape)}"
+            )

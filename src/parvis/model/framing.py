@@ -5,7 +5,7 @@
 section 3.1);
 ``content``  every asked position carries the coarse image so far (VAR, arXiv 2404.02905, section 3.2).
 
-The ``given`` ranks of an order (known tokens) are fed as VALUE rows with the first pass.
+Known tokens (editing) are groups like any other that are not asked: see ``RowPlan.catch_up``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from functools import lru_cache
 from parvis.errors import IncompatibleParts
 from parvis.model.plan import Kind, Row, RowPlan
 
-Framing = Callable[[tuple[int, ...], int, int], RowPlan]
-"""(sizes, prefix rows, given ranks) -> plan."""
+Framing = Callable[[tuple[int, ...], int], RowPlan]
+"""(sizes, prefix rows) -> plan."""
 
 
 def _last(passes: list[tuple[Row, ...]], sizes: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
@@ -25,7 +25,7 @@ def _last(passes: list[tuple[Row, ...]], sizes: tuple[int, ...]) -> tuple[tuple[
 
 
 @lru_cache(maxsize=256)
-def shift(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
+def shift(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
     """Each pass feeds the group before; its last rows answer the next group.
 
     Where a group is larger than the one before (PAR: 1 -> n), learned EXTRA rows fill up (PAR, arXiv 2412.15119,
@@ -36,9 +36,9 @@ def shift(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
             asked.
     """
     passes: list[tuple[Row, ...]] = []
-    slot, done = 0, given
+    slot, done = 0, 0
     for index, size in enumerate(sizes):
-        feed = [(Kind.COND, i) for i in range(prefix)] + [(Kind.VALUE, r) for r in range(given)] if index == 0 else []
+        feed = [(Kind.COND, i) for i in range(prefix)]
         if index > 0:
             feed = [(Kind.VALUE, r) for r in range(done - sizes[index - 1], done)]
             if size < sizes[index - 1]:
@@ -50,11 +50,11 @@ def shift(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
         feed += [(Kind.EXTRA, i) for i in range(fillers)]
         passes.append(tuple(Row(kind, rank, index, slot + i) for i, (kind, rank) in enumerate(feed)))
         slot, done = slot + len(feed), done + size
-    return RowPlan(sizes, prefix, given, tuple(passes), _last(passes, sizes))
+    return RowPlan(sizes, prefix, tuple(passes), _last(passes, sizes))
 
 
 @lru_cache(maxsize=256)
-def query(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
+def query(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
     """Each pass feeds the values of the group before, then a position query for every token of the next.
 
     Queries are provisional: they lie in the cache slots of the tokens they ask about and are overwritten by these
@@ -62,42 +62,33 @@ def query(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
     image tokens only.
     """
     passes: list[tuple[Row, ...]] = []
-    shown, done = 0, given
+    shown, done = 0, 0
     for index, size in enumerate(sizes):
         rows = [Row(Kind.COND, i, 0, i) for i in range(prefix)] if index == 0 else []
-        rows += [Row(Kind.VALUE, r, index + (given > 0), prefix + r) for r in range(shown, done)]
-        rows += [Row(Kind.QUERY, r, index + 1 + (given > 0), prefix + r, keep=False) for r in range(done, done + size)]
+        rows += [Row(Kind.VALUE, r, index, prefix + r) for r in range(shown, done)]
+        rows += [Row(Kind.QUERY, r, index + 1, prefix + r, keep=False) for r in range(done, done + size)]
         passes.append(tuple(rows))
         shown, done = done, done + size
-    return RowPlan(sizes, prefix, given, tuple(passes), _last(passes, sizes))
+    return RowPlan(sizes, prefix, tuple(passes), _last(passes, sizes))
 
 
 @lru_cache(maxsize=256)
-def content(sizes: tuple[int, ...], prefix: int = 1, given: int = 0) -> RowPlan:
+def content(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
     """Group 0 is answered by the condition rows themselves, every later group by rows that carry the coarse image so
     far.
-
-    Given ranks (the first scales are known) are whole groups fed before, unanswered.
 
     Raises:
         IncompatibleParts: the first scale has another number of positions than there are condition rows.
     """
-    first = given if given else sizes[0]
-    if prefix != first and not given:
+    if prefix != sizes[0]:
         raise IncompatibleParts(
-            f"the first scale has {first} positions but the condition gives {prefix} rows: the content framing "
+            f"the first scale has {sizes[0]} positions but the condition gives {prefix} rows: the content framing "
             "answers the first scale from the condition; begin the scales with one of that many positions"
         )
     passes: list[tuple[Row, ...]] = []
-    done = given
+    done = 0
     for index, size in enumerate(sizes):
-        ranks = range(done, done + size)
-        rows: list[Row] = []
-        if index == 0 and given:
-            rows += [Row(Kind.COND, i, 0, i) for i in range(prefix)]
-            rows += [Row(Kind.QUERY, r, 0, r) for r in range(prefix, given)]
-        kind = Kind.COND if index == 0 and not given else Kind.QUERY
-        rows += [Row(kind, r, index + (given > 0), r) for r in ranks]
-        passes.append(tuple(rows))
+        kind = Kind.QUERY if index else Kind.COND
+        passes.append(tuple(Row(kind, r, index, r) for r in range(done, done + size)))
         done += size
-    return RowPlan(sizes, prefix, given, tuple(passes), _last(passes, sizes))
+    return RowPlan(sizes, prefix, tuple(passes), _last(passes, sizes))

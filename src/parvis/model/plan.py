@@ -105,15 +105,12 @@ class RowPlan:
     Args:
         sizes: group sizes of the order; pass k answers group k.
         prefix: number of condition rows T.
-        given: ranks known before the first pass (editing).
-        passes: the rows that each pass feeds; the last ``sizes[k]`` rows of pass k answer unless ``answers`` says
-            otherwise.
+        passes: the rows that each pass feeds.
         answers: for each pass the indices (into the pass) of the rows that answer, ordered by rank.
     """
 
     sizes: tuple[int, ...]
     prefix: int
-    given: int
     passes: tuple[tuple[Row, ...], ...]
     answers: tuple[tuple[int, ...], ...]
     _made: dict[tuple[object, ...], Rows] = field(default_factory=dict, repr=False)
@@ -125,43 +122,43 @@ class RowPlan:
 
     def step(self, index: int, rule: Rule, device: torch.device) -> Rows:
         """Rows of pass ``index``: what decoding feeds when the cache holds all passes before."""
-        return self._rows("step", index, index, rule, device)
+        return self._rows((index, index, index), True, rule, device)
 
     def catch_up(self, first: int, last: int, rule: Rule, device: torch.device) -> Rows:
-        """Rows of pass ``last`` for a cache that has seen only the passes before ``first``; pass ``last`` answers."""
-        return self._rows("catch up", first, last, rule, device)
+        """Rows of pass ``last`` for a cache that has seen only the passes before ``first``; pass ``last`` answers.
 
-    def window(self, first: int, last: int, rule: Rule, device: torch.device) -> Rows:
-        """Passes ``first`` to ``last`` in one, against the cache; every one of them answers (guessed values:
-        Jacobi)."""
-        return self._rows("window", first, last, rule, device)
+        So known tokens enter (editing: what is known are the first groups), and a model that is handed a canvas half
+        way.
+        """
+        return self._rows((first, last, last), True, rule, device)
+
+    def window(self, first: int, start: int, last: int, rule: Rule, device: torch.device) -> Rows:
+        """Passes ``first`` to ``last`` in one, against a cache that has seen those before ``first``; every one from
+        ``start`` on answers (guessed values: Jacobi)."""
+        return self._rows((first, start, last), True, rule, device)
 
     def whole(self, rule: Rule, device: torch.device) -> Rows:
         """All rows of all passes at once, without a cache: teacher forcing."""
-        return self._rows("whole", 0, len(self.passes) - 1, rule, device)
+        return self._rows((0, 0, len(self.passes) - 1), False, rule, device)
 
-    def _rows(self, mode: str, first: int, last: int, rule: Rule, device: torch.device) -> Rows:
-        key = (mode, first, last, rule, str(device))
+    def _rows(self, passes: tuple[int, int, int], cached: bool, rule: Rule, device: torch.device) -> Rows:
+        key = (passes, cached, rule, str(device))
         if key not in self._made:
-            self._made[key] = self._make(mode, first, last, rule, device)
+            self._made[key] = self._make(*passes, cached, rule, device)
         return self._made[key]
 
-    def _make(self, mode: str, first: int, last: int, rule: Rule, device: torch.device) -> Rows:
+    def _make(self, first: int, start: int, last: int, cached: bool, rule: Rule, device: torch.device) -> Rows:
         rows: list[Row] = []
         answers: list[int] = []
         for index in range(first, last + 1):
-            if index == last or mode in ("window", "whole"):
+            if index >= start:
                 answers += [len(rows) + i for i in self.answers[index]]
                 rows += self.passes[index]
             else:
                 rows += [row for row in self.passes[index] if row.keep]
-        keys = rows if mode == "whole" else self._occupants(first, rows)
-        visible = rule(Slice.of(rows), Slice.of(keys))
-        bounds = [
-            self.given + sum(self.sizes[:index])
-            for index in (last if mode in ("step", "catch up") else first, last + 1)
-        ]
-        return _pack(rows, answers, (bounds[0], bounds[1]), visible, mode != "whole", device)
+        keys = self._occupants(first, rows) if cached else rows
+        asked = sum(self.sizes[:start]), sum(self.sizes[: last + 1])
+        return _pack(rows, answers, asked, rule(Slice.of(rows), Slice.of(keys)), cached, device)
 
     def _occupants(self, first: int, rows: Sequence[Row]) -> list[Row]:
         """The row that lies in each visible cache slot once ``rows`` are written behind the passes before ``first``."""

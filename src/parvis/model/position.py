@@ -58,7 +58,7 @@ class Rotary(nn.Module):
         theta: base.
     """
 
-    angles: Tensor
+    bits: Tensor
 
     def __init__(self, grid: Grid, head_width: int, axes: tuple[int, ...] = (2, 3), theta: float = 10000.0) -> None:
         super().__init__()
@@ -67,11 +67,12 @@ class Rotary(nn.Module):
         frequency = theta ** (-torch.arange(share, dtype=torch.float32, device="cpu") / share)
         coordinates = grid.coords()[:, list(axes)].float()
         angles_NE = (coordinates[:, :, None] * frequency).flatten(1)
-        self.register_buffer("angles", angles_NE, persistent=False)
+        # as whole numbers, so that `model.to(torch.bfloat16)` does not round the angles (15 rad to 1/16)
+        self.register_buffer("bits", angles_NE.view(torch.int32), persistent=False)
 
     def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """(cos, sin), [..., E] each, for ``positions`` [...]."""
-        angles = self.angles[positions]
+        """(cos, sin), float32 [..., E] each whatever the model computes in, for ``positions`` [...]."""
+        angles = self.bits.view(torch.float32)[positions]
         return angles.cos(), angles.sin()
 
 

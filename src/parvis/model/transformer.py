@@ -86,9 +86,9 @@ class Transformer(nn.Module):
         self.query = nn.Parameter(torch.zeros(width)) if query else None
         self.fillers = nn.Parameter(torch.zeros(fillers, width)) if fillers else None
 
-    def plan(self, sizes: tuple[int, ...], given: int = 0) -> RowPlan:
-        """The row plan of an order with these group sizes."""
-        return self.framing(sizes, self.condition.prefix, given)
+    def plan(self, sizes: tuple[int, ...]) -> RowPlan:
+        """The row plan of an order with these group sizes, those of known groups first."""
+        return self.framing(sizes, self.condition.prefix)
 
     def context(self, given: Given, guided: bool) -> Context:
         """The condition ``given`` (classes, words, ...) made ready; with the null condition stacked behind it when
