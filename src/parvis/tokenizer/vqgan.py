@@ -171,7 +171,7 @@ class VQGAN(Tokenizer):
     @torch.no_grad()
     def decode(self, values: Tensor, grid: Grid) -> Tensor:
         """Pixels ``[B, 3, H, W]`` of codes ``[B, N]``; not clamped."""
-        vectors = self.quantize.lookup(values).unflatten(1, (grid.height, grid.width))
+        vectors = self.quantize.lookup(values.view(-1, grid.height, grid.width))
         return self.render(vectors.movedim(-1, 1))
 
 

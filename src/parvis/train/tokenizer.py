@@ -28,20 +28,24 @@ from parvis.errors import TrainingError
 from parvis.tokenizer.conv import Residual
 from parvis.tokenizer.quantize import CodebookEMA
 from parvis.tokenizer.vqgan import VQGAN, fold
+from parvis.train.muon import ConvMuon
 
 Draw = Callable[[int], Sequence[Tensor]]  # step -> batches of pictures, float [-1, 1], [B, 3, H, W], any sizes
 
 
 @dataclass(frozen=True)
 class TokenizerTraining:
-    """How to train: ``rate`` warms up over ``warmup`` steps, stays, falls to 0 in the last ``decay`` of ``steps``.
+    """How to train: Muon at ``rate`` for the inner convolutions, AdamW at ``small_rate`` for the rest.
+
+    Both rates warm up over ``warmup`` steps, stay, and fall to zero in the last ``decay`` of ``steps``.
 
     ``steps``, ``decay`` and the intervals may change when a run goes on; the rest is the run's identity.
     """
 
     steps: int
-    rate: float = 2e-3
-    warmup: int = 100
+    rate: float = 3e-3
+    small_rate: float = 1e-3
+    warmup: int = 20
     decay: float = 0.4
     weight_decay: float = 0.01
     clip: float = 1.0
@@ -62,10 +66,10 @@ class TokenizerTraining:
         """Weight of the isotropy loss: only the start needs it, later it would force bits onto what matters little."""
         return self.isotropy * max(0.0, 1 - step / max(1, self.isotropy_steps))
 
-    def rate_at(self, step: int) -> float:
-        """Learning rate of ``step``."""
+    def share_at(self, step: int) -> float:
+        """What ``step`` uses of the full learning rates."""
         left = (self.steps - step) / max(1.0, self.decay * self.steps)
-        return self.rate * min(1.0, (step + 1) / max(1, self.warmup), max(0.0, left))
+        return min(1.0, (step + 1) / max(1, self.warmup), max(0.0, left))
 
 
 def pictures(
@@ -116,7 +120,7 @@ class _State:
 
     model: VQGAN
     averaged: VQGAN
-    optimizer: torch.optim.Optimizer
+    optimizers: tuple[torch.optim.Optimizer, ...]
     codebook: CodebookEMA
     step: int = 0
 
@@ -124,7 +128,7 @@ class _State:
         state = {
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "codebook": self.codebook.state_dict(),
             "step": self.step,
             "fingerprint": fingerprint,
@@ -142,21 +146,24 @@ class _State:
             )
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, its in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(its)
         self.codebook.load_state_dict(state["codebook"])
         self.step = state["step"]
 
 
 def _start(model: VQGAN, how: TokenizerTraining) -> _State:
     model.quantize.embedding.weight.requires_grad_(False)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": how.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=how.rate, betas=(0.9, 0.95))
+    outer = ("encoder.conv_in.", "encoder.conv_out.", "decoder.conv_out.")
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    inner = [p for name, p in trained if p.ndim > 1 and not name.startswith(outer)]
+    rest = [p for name, p in trained if p.ndim == 1 or name.startswith(outer)]
+    optimizers = (
+        ConvMuon(inner, lr=how.rate, weight_decay=how.weight_decay),
+        torch.optim.AdamW(rest, lr=how.small_rate, betas=(0.9, 0.95), weight_decay=0.0),
+    )
     averaged = deepcopy(model).requires_grad_(False)
-    return _State(model, averaged, optimizer, CodebookEMA(model.quantize))
+    return _State(model, averaged, optimizers, CodebookEMA(model.quantize))
 
 
 @torch.no_grad()
@@ -223,8 +230,9 @@ def losses(model: VQGAN, pixels: Tensor, how: TokenizerTraining) -> tuple[dict[s
 
 
 def _step(state: _State, batches: Sequence[Tensor], how: TokenizerTraining) -> dict[str, Tensor]:
-    for group in state.optimizer.param_groups:
-        group["lr"] = how.rate_at(state.step)
+    for optimizer, rate in zip(state.optimizers, (how.rate, how.small_rate), strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * how.share_at(state.step)
     area, vectors, codes = sum(b.numel() for b in batches), [], []
     totals: dict[str, Tensor] = {}
     for batch in batches:
@@ -238,8 +246,9 @@ def _step(state: _State, batches: Sequence[Tensor], how: TokenizerTraining) -> d
         vectors.append(z_MC)
         codes.append(codes_M)
     totals["gradient"] = torch.nn.utils.clip_grad_norm_(state.model.parameters(), how.clip)
-    state.optimizer.step()
-    state.optimizer.zero_grad(set_to_none=True)
+    for optimizer in state.optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     _update_codebook(state, torch.cat(vectors), torch.cat(codes), how)
     _update_average(state, how)
     state.step += 1
@@ -291,7 +300,12 @@ def train(
         save, show = now - saved > how.checkpoint_seconds or last, now - evaluated > how.evaluate_seconds or last
         if state.step % how.log_every == 0 or save or show:
             means = _finite_means(window, state.step)
-            entry = {"step": state.step, "seconds": now - began, "rate": how.rate_at(state.step - 1), **means}
+            entry = {
+                "step": state.step,
+                "seconds": now - began,
+                "rate": how.rate * how.share_at(state.step - 1),
+                **means,
+            }
             entry["images_per_s"] = images / (now - logged)
             if show and held_out:
                 for name, x in held_out.items():
