@@ -11,6 +11,7 @@ import torch
 from parvis.errors import TrainingError
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
 from parvis.train.tokenizer import (
+    PictureSet,
     TokenizerTraining,
     as_pixels,
     difference_loss,
@@ -36,7 +37,7 @@ def data(count: int = 16, side: int = 16) -> np.ndarray:
 
 
 def draw_of(how: TokenizerTraining):
-    return pictures([(data(), 6), (data(16, 32), 1)], np.ones(16), how.seed)
+    return pictures([PictureSet(data(), np.ones(16), 6), PictureSet(data(8, 32), np.ones(8), 1)], how.seed)
 
 
 def run(folder: Path, how: TokenizerTraining = HOW, draw=None) -> VQGAN:
@@ -96,7 +97,7 @@ def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
 
 def test_pictures_depend_on_seed_and_step_alone_and_respect_weights() -> None:
     images = data(4)
-    draw = pictures([(images, 50)], np.array([0, 0, 1, 0]), seed=1)
+    draw = pictures([PictureSet(images, np.array([0, 0, 1, 0]), 50)], seed=1)
     assert torch.equal(draw(5)[0], draw(5)[0]) and not torch.equal(draw(5)[0], draw(6)[0])
     allowed = as_pixels(np.stack([images[2], images[2, :, ::-1]]))
     assert all((picture == allowed).flatten(1).all(1).any() for picture in draw(0)[0])

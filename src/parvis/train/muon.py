@@ -45,7 +45,7 @@ class ConvMuon(torch.optim.Optimizer):
 
 def orthogonalize(matrix: Tensor, rounds: int = 5) -> Tensor:
     """The nearest matrix with orthonormal rows (or columns), roughly: singular values end up between 0.7 and 1.2."""
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    wide: Tensor = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     wide = wide / (torch.linalg.vector_norm(wide) + 1e-7)
     for _ in range(rounds):
         square = wide @ wide.T

@@ -72,23 +72,26 @@ class TokenizerTraining:
         return min(1.0, (step + 1) / max(1, self.warmup), max(0.0, left))
 
 
-def pictures(
-    sets: Sequence[tuple[np.ndarray[Any, Any], int]], weights: np.ndarray[Any, Any], seed: int, flip: bool = True
-) -> Draw:
-    """Draw ``count`` pictures of each ``(uint8 [N, H, W, 3], count)``, half of them mirrored.
+@dataclass(frozen=True, eq=False)
+class PictureSet:
+    """Pictures of one size, uint8 ``[N, H, W, 3]``; how often each is drawn, ``[N]``; how many a step takes."""
 
-    Picture i of every set is drawn in proportion to ``weights[i]``.
-    """
-    probability = weights / weights.sum()
+    images: np.ndarray[Any, Any]
+    weights: np.ndarray[Any, Any]
+    count: int
+
+
+def pictures(sets: Sequence[PictureSet], seed: int, flip: bool = True) -> Draw:
+    """Draw from every set in proportion to its weights; half of the pictures are mirrored."""
 
     def draw(step: int) -> list[Tensor]:
         rng = np.random.default_rng((seed, step))
         batches = []
-        for data, count in sets:
-            images = data[rng.choice(len(data), count, p=probability)]
-            mirrored = rng.random(count) < (0.5 if flip else 0.0)
-            images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-            batches.append(as_pixels(images))
+        for part in sets:
+            chosen = rng.choice(len(part.images), part.count, p=part.weights / part.weights.sum())
+            mirrored = rng.random(part.count) < (0.5 if flip else 0.0)
+            images = part.images[chosen]
+            batches.append(as_pixels(np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)))
         return batches
 
     return draw
