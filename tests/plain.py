@@ -1,4 +1,4 @@
-"""LPD and LlamaGen decoded greedily, slow and obviously right: one image, one row at a time, no cache, no plan, no batch.
+"""LPD and LlamaGen decoded greedily, slow and obviously right: one row at a time, no cache, no plan, no batch.
 
 Written from the papers' text for the tests alone; it shares nothing with the library but the weights' names. float64.
 """
