@@ -124,3 +124,15 @@ def test_difference_loss_sees_edges_not_brightness() -> None:
 def test_isotropy_is_zero_on_a_full_frame_and_large_on_one_line() -> None:
     assert isotropy_loss(torch.cat([torch.eye(4), -torch.eye(4)])) == pytest.approx(0.0, abs=1e-6)
     assert isotropy_loss(torch.eye(4)[:1].expand(9, 4)) == pytest.approx(0.75, abs=1e-6)
+
+
+def test_tuning_the_decoder_alone_leaves_every_code_as_it_was(tmp_path: Path) -> None:
+    model = run(tmp_path / "a")
+    before, pixels = {k: v.clone() for k, v in model.state_dict().items()}, as_pixels(data())
+    codes = model.encode(pixels)
+    model.requires_grad_(True)
+    how = replace(HOW, decoder_only=True, steps=6)
+    tuned = train(model, draw_of(how), how, tmp_path / "b")
+    assert torch.equal(tuned.encode(pixels), codes)
+    changed = {k.split(".")[0] for k, v in tuned.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed == {"decoder", "post_quant_conv"}

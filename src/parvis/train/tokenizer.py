@@ -39,7 +39,8 @@ class TokenizerTraining:
 
     Both rates warm up over ``warmup`` steps, stay, and fall to zero in the last ``decay`` of ``steps``.
 
-    ``steps``, ``decay`` and the intervals may change when a run goes on; the rest is the run's identity.
+    ``decoder_only`` starts from the given weights and leaves the encoder and the codebook, and with them all codes, as
+    they are. ``steps``, ``decay`` and the intervals may change when a run goes on; the rest is the run's identity.
     """
 
     steps: int
@@ -55,6 +56,7 @@ class TokenizerTraining:
     commitment: float = 0.25
     isotropy: float = 1.0
     isotropy_steps: int = 150
+    decoder_only: bool = False
     revive_every: int = 10
     revive_until: float = 0.6
     seed: int = 0
@@ -157,6 +159,9 @@ class _State:
 
 def _start(model: VQGAN, how: TokenizerTraining) -> _State:
     model.quantize.embedding.weight.requires_grad_(False)
+    if how.decoder_only:
+        model.encoder.requires_grad_(False)
+        model.quant_conv.requires_grad_(False)
     outer = ("encoder.conv_in.", "encoder.conv_out.", "decoder.conv_out.")
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     inner = [p for name, p in trained if p.ndim > 1 and not name.startswith(outer)]
@@ -252,7 +257,8 @@ def _step(state: _State, batches: Sequence[Tensor], how: TokenizerTraining) -> d
     for optimizer in state.optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    _update_codebook(state, torch.cat(vectors), torch.cat(codes), how)
+    if not how.decoder_only:
+        _update_codebook(state, torch.cat(vectors), torch.cat(codes), how)
     _update_average(state, how)
     state.step += 1
     return totals
@@ -284,7 +290,7 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "checkpoint.pt"
-    if not path.exists():
+    if not path.exists() and not how.decoder_only:
         reset(model, how.seed)
         spread(model, draw(0), how.seed)
     state = _start(model, how)
