@@ -17,7 +17,7 @@ def empty(slots: int, layers: int = 2, dtype: torch.dtype = torch.float32) -> Ca
 
 
 def column(*values: float) -> torch.Tensor:
-    return torch.tensor(values).view(1, 1, -1, 1)
+    return torch.tensor(values, dtype=torch.float32).view(1, 1, -1, 1)
 
 
 def test_rows_in_a_run_of_slots() -> None:
