@@ -10,17 +10,9 @@ import torch
 
 from parvis.errors import TrainingError
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
-from parvis.train.tokenizer import (
-    PictureSet,
-    TokenizerTraining,
-    as_pixels,
-    difference_loss,
-    isotropy_loss,
-    measure,
-    pictures,
-    sheet,
-    train,
-)  # fmt: skip
+from parvis.train.autoencoder import difference_loss, isotropy_loss
+from parvis.train.reconstruction import measure, sheet
+from parvis.train.tokenizer import PictureSet, TokenizerTraining, as_pixels, pictures, train
 
 CONFIG = VQConfig(8, (1, 2), 1, 1, False, 4, 8, 32, 4, patch=2, blank=True)
 HOW = TokenizerTraining(steps=12, warmup=4, log_every=4, revive_every=3, seed=3)

@@ -1,4 +1,4 @@
-"""Training of a small VQGAN tokenizer: loss, loop, resume, metrics.
+"""Training of a small VQGAN tokenizer: pictures, loss, loop, resume.
 
 A run is a function of its seed: pictures, flips and revived codes of a step depend on (seed, step) alone, so a resumed
 run equals an uninterrupted one. The codebook is a moving average; the weights that are kept are averaged too.
@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from parvis.errors import TrainingError
-from parvis.tokenizer.conv import Residual
 from parvis.tokenizer.quantize import CodebookEMA
-from parvis.tokenizer.vqgan import VQGAN, fold
+from parvis.tokenizer.vqgan import VQGAN
+from parvis.train.autoencoder import difference_loss, isotropy_loss, reset, spread
 from parvis.train.muon import ConvMuon
+from parvis.train.reconstruction import measure, sheet
 
 Draw = Callable[[int], Sequence[Tensor]]  # step -> batches of pictures, float [-1, 1], [B, 3, H, W], any sizes
 
@@ -104,21 +104,6 @@ def as_pixels(images: np.ndarray[Any, Any]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
 
-def difference_loss(a_BCHW: Tensor, b_BCHW: Tensor, scales: int = 3) -> Tensor:
-    """L1 between the finite differences of both pictures, at full, half, quarter ... size: edges in the right place."""
-    error, total = a_BCHW - b_BCHW, a_BCHW.new_zeros(())
-    for _ in range(scales):
-        total = total + error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-        error = F.avg_pool2d(error, 2)
-    return total / scales
-
-
-def isotropy_loss(z_MC: Tensor) -> Tensor:
-    """How far the second moment of unit vectors is from that of the whole sphere: keeps all dimensions in use."""
-    moment_CC = z_MC.T @ z_MC / max(1, len(z_MC))
-    return (moment_CC - torch.eye(z_MC.shape[1], device=z_MC.device) / z_MC.shape[1]).square().sum()
-
-
 @dataclass(eq=False)
 class _State:
     """All that changes while training."""
@@ -172,46 +157,6 @@ def _start(model: VQGAN, how: TokenizerTraining) -> _State:
     )
     averaged = deepcopy(model).requires_grad_(False)
     return _State(model, averaged, optimizers, CodebookEMA(model.quantize))
-
-
-@torch.no_grad()
-def reset(model: VQGAN, seed: int) -> None:
-    """Fresh weights under which the network starts as a plain linear map: residual branches give zero, no biases.
-
-    Against PyTorch's default this saves the first epoch (loss after 60 steps as otherwise after 120).
-    """
-    generator = torch.Generator().manual_seed(seed)
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d) and module.bias is not None:
-            module.weight.copy_(torch.randn(module.weight.shape, generator=generator) / module.weight[0].numel() ** 0.5)
-            module.bias.zero_()
-    for module in model.modules():
-        if isinstance(module, Residual):
-            module.conv2.weight.zero_()
-
-
-@torch.no_grad()
-def spread(model: VQGAN, batches: Sequence[Tensor], seed: int) -> None:
-    """Start from latents that fill the sphere: whiten them by ``quant_conv``, take the first codes from among them.
-
-    A fresh encoder sends all cells to nearly the same direction; the codebook then spends its first epochs on one or
-    two dimensions (seen as pictures without colour). :func:`isotropy_loss` keeps them spread.
-    """
-    features = []
-    for pixels in batches:
-        h_BhwZ = model.encoder(fold(pixels, model.config.patch)).movedim(1, -1)
-        features.append(h_BhwZ[~model.blanks(pixels)])
-    h_MZ = torch.cat(features).double()
-    mean_Z = h_MZ.mean(0)
-    values, vectors = torch.linalg.eigh((h_MZ - mean_Z).T @ (h_MZ - mean_Z) / len(h_MZ))
-    top = vectors[:, -model.config.code_dim :] / values[-model.config.code_dim :].clamp_min(1e-12).sqrt()
-    model.quant_conv.weight.copy_(top.T[:, :, None, None])
-    assert model.quant_conv.bias is not None
-    model.quant_conv.bias.copy_(-(mean_Z @ top))
-    z_MC = F.normalize(((h_MZ - mean_Z) @ top).float(), dim=-1)
-    generator = torch.Generator(z_MC.device).manual_seed(seed)
-    count = min(len(z_MC), model.config.codes - int(model.config.blank))
-    model.quantize.embedding.weight[-count:] = z_MC[torch.randperm(len(z_MC), generator=generator)[:count]]
 
 
 def losses(model: VQGAN, pixels: Tensor, how: TokenizerTraining) -> tuple[dict[str, Tensor], Tensor, Tensor]:
@@ -345,48 +290,3 @@ def _log(folder: Path, entry: Mapping[str, float]) -> None:
     with (folder / "log.jsonl").open("a") as file:
         file.write(line + "\n")
     print(line, flush=True)
-
-
-@torch.no_grad()
-def reconstruct(model: VQGAN, pixels: Tensor, batch: int = 32) -> tuple[Tensor, Tensor]:
-    """Reconstructions clamped to [-1, 1], and codes ``[B, N]``."""
-    outs, codes = [], []
-    for part in torch.split(pixels, batch):
-        found = model.encode(part)
-        h, w = (side // model.factor for side in part.shape[-2:])
-        vectors = model.quantize.lookup(found.view(-1, h, w))
-        outs.append(model.render(vectors.movedim(-1, 1)).clamp(-1, 1))
-        codes.append(found)
-    return torch.cat(outs), torch.cat(codes)
-
-
-def measure(model: VQGAN, pixels: Tensor) -> dict[str, float]:
-    """PSNR in dB (of the mean error; mean of the images' own), codes in use, entropy in nats (and without code 0)."""
-    out, codes = reconstruct(model, pixels)
-    error_B = ((out - pixels) / 2).square().flatten(1).mean(1)
-    counts_V = torch.bincount(codes.flatten(), minlength=model.vocabulary).double()
-    return {
-        "psnr": float(-10 * error_B.mean().log10()),
-        "psnr_mean": float((-10 * error_B.clamp_min(1e-10).log10()).mean()),
-        "codes": float((counts_V > 0).sum()),
-        "entropy": _entropy(counts_V),
-        "entropy_not_0": _entropy(counts_V[1:]),
-        "share_0": float(counts_V[0] / counts_V.sum()),
-    }
-
-
-def _entropy(counts_V: Tensor) -> float:
-    p = counts_V / counts_V.sum().clamp_min(1)
-    return float(-(p * p.clamp_min(1e-30).log()).sum())
-
-
-def sheet(model: VQGAN, pixels: Tensor, columns: int = 8) -> Image.Image:
-    """A picture of rows: originals, and under each its reconstruction."""
-    rows = []
-    for part, out in zip(
-        torch.split(pixels, columns), torch.split(reconstruct(model, pixels)[0], columns), strict=True
-    ):
-        blank = (0, 0) * 3 + (0, columns - len(part))
-        rows += [F.pad(x, blank, value=1.0).permute(2, 0, 3, 1).flatten(1, 2) for x in (part, out)]
-    image = torch.cat(rows).add(1).mul(127.5).round().clamp(0, 255).byte()
-    return Image.fromarray(image.cpu().numpy())
