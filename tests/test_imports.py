@@ -19,7 +19,7 @@ LAYERS = (
     ("data.codes",),
     ("decode",),
     ("system",),
-    ("request", "generate", "engine", "train"),
+    ("request", "generate", "engine", "train", "evaluate"),
     ("systems",),
     ("weights.maps", "weights.verify"),
     ("pipeline",),
