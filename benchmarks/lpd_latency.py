@@ -100,7 +100,10 @@ def main() -> None:
     made = system(given.size, given.steps, dtype, not given.plain)
     request = Request(torch.tensor([1]), seeds=(7,), steps=given.steps)
 
-    passes = lpd_rows(group_sizes(256, given.steps))
+    sizes = group_sizes(256, given.steps)
+    passes = lpd_rows(sizes)
+    fed = [len(rows) for rows in made.models["main"].plan(sizes).passes]
+    assert fed == [rows for rows, _ in passes], "the bare products are not those of the model's passes"
     layers = products(made.models["main"])
     canvas = Canvas.empty(1, 256)
     runs = {
