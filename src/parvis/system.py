@@ -85,9 +85,10 @@ class System:
                 f"{self.name}: model {name!r} predicts {out} codes but the tokenizer has {self.tokenizer.vocabulary}; "
                 "build both with the same vocabulary"
             )
-        if model.grid.tokens != self.grid.tokens:
+        if model.grid != self.grid:
             raise IncompatibleParts(
-                f"{self.name}: model {name!r} knows {model.grid.tokens} positions but the grid has {self.grid.tokens}"
+                f"{self.name}: model {name!r} was built for the grid {model.grid.scales} but the system's is "
+                f"{self.grid.scales} (t, h, w of every scale); build both with the same grid"
             )
         if (model.framing is content) != (model.view is not None):
             raise IncompatibleParts(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 
+from parvis.cli import main
 from parvis.errors import UsageError, WeightsError
 from parvis.weights.verify import verify
 
@@ -56,3 +58,28 @@ def test_a_truncated_case_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "lpd.safetensors").write_bytes((GOLDEN / "lpd.safetensors").read_bytes()[:5000])
     with pytest.raises(WeightsError, match="cannot read the case"):
         verify(tmp_path / "lpd.safetensors")
+
+
+def test_the_command_prints_agreement_and_differences(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(GOLDEN / "lpd.safetensors")]) == 0
+    printed = capsys.readouterr().out
+    assert "lpd.safetensors: agrees" in printed
+    assert re.search(r"^tokens, cfg_linear +100\.00 % +.* same$", printed, re.M)
+    largest = re.findall(r"^step logits, \S+ .*?(\d\.\de-\d\d) +same$", printed, re.M)
+    assert len(largest) >= 3 and all(float(number) < 1e-4 for number in largest)
+
+
+def test_the_command_fails_where_a_case_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tensors = safetensors.torch.load_file(GOLDEN / "lpd.safetensors")
+    tensors["weights.head.weight"][0] *= 1.01
+    safetensors.torch.save_file(tensors, tmp_path / "lpd.safetensors")
+    shutil.copy(GOLDEN / "lpd.json", tmp_path)
+    assert main(["verify", str(GOLDEN / "llamagen_c2i.safetensors"), str(tmp_path / "lpd.safetensors")]) == 1
+    printed = capsys.readouterr().out
+    assert "llamagen_c2i.safetensors: agrees" in printed and "lpd.safetensors: does not agree" in printed
+    assert "DIFFERS" in printed
+
+
+def test_the_command_fails_on_a_case_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(tmp_path / "none.safetensors")]) == 1
+    assert "cannot read the case" in capsys.readouterr().err
