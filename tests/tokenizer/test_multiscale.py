@@ -104,3 +104,16 @@ def test_what_does_not_fit_is_refused(golden) -> None:
         model.view(Canvas.empty(1, 29), 1)
     with pytest.raises(UsageError, match="coarse to fine"):
         MultiScaleConfig(sides=(1, 3, 2))
+
+
+def test_sums_stay_in_float32_whatever_the_weights_are_stored_in(golden) -> None:
+    model, t, _ = golden
+    half = MultiScaleVQ(model.config)
+    half.load_state_dict(model.state_dict())
+    half.bfloat16()
+    grid = half.grid(8, 8)
+    views = half.teacher_input(t["inputs.codes"], grid)
+    assert views.dtype == torch.float32
+    assert (views - t["outputs.teacher_input"]).abs().max() < 0.02 * t["outputs.teacher_input"].abs().max()
+    assert half.encode(t["inputs.images"]).shape == (2, grid.tokens)
+    assert half.decode(t["inputs.codes"], grid).dtype == torch.bfloat16

@@ -116,3 +116,14 @@ def test_a_single_scale_has_no_view() -> None:
 def test_widths_that_do_not_divide_into_groups_are_refused() -> None:
     with pytest.raises(UsageError, match="24 groups"):
         VQConfig(channels=32, groups=24)
+
+
+def test_bfloat16_weights_decode_nearly_the_same_and_take_float32_pixels() -> None:
+    torch.manual_seed(0)
+    model, pixels = VQGAN(SMALL).eval(), torch.rand(1, 3, 16, 16)
+    grid, codes = model.grid(16, 16), model.encode(pixels)
+    exact = model.decode(codes, grid)
+    model.bfloat16()
+    assert model.encode(pixels).shape == codes.shape
+    out = model.decode(codes, grid)
+    assert out.dtype == torch.bfloat16 and (out.float() - exact).abs().max() < 0.05 * exact.abs().max()

@@ -77,6 +77,7 @@ class MultiScaleVQ(Tokenizer):
 
     def latents(self, pixels: Tensor) -> Tensor:
         """``[B, C, h, w]`` before quantisation."""
+        pixels = pixels.to(self.quant_conv.weight.dtype).contiguous(memory_format=torch.channels_last)
         return self.quant_conv(self.encoder(pixels))  # type: ignore[no-any-return]
 
     @torch.no_grad()
@@ -93,6 +94,7 @@ class MultiScaleVQ(Tokenizer):
 
     def render(self, f_hat_BChw: Tensor) -> Tensor:
         """Pixels of a sum of scales; not clamped."""
+        f_hat_BChw = f_hat_BChw.to(self.post_quant_conv.weight.dtype).contiguous(memory_format=torch.channels_last)
         return self.decoder(self.post_quant_conv(f_hat_BChw))  # type: ignore[no-any-return]
 
     @torch.no_grad()
@@ -104,7 +106,7 @@ class MultiScaleVQ(Tokenizer):
         """The same for codes ``[B, N]`` (only those before ``scale`` are read): the teacher's input in training."""
         _, h, w = grid.scales[scale]
         if scale == 0:
-            return self.quantize.embedding.weight.new_zeros(len(values), h * w, self.config.z_channels)
+            return torch.zeros(len(values), h * w, self.config.z_channels, device=values.device)
         *_, f_hat = self.quantize.sums(values, grid, scale)
         return _shrink(f_hat, h, w).flatten(2).transpose(1, 2)
 
@@ -126,7 +128,10 @@ class MultiScaleVQ(Tokenizer):
 
 
 class ResidualQuantizer(nn.Module):
-    """Nearest codes (Euclidean) of the residual at every scale, and the partially shared phi. All in float32."""
+    """Nearest codes (Euclidean) of the residual at every scale, and the partially shared phi.
+
+    All is computed in float32, also where the weights are stored in bfloat16: the sums lose too much otherwise.
+    """
 
     def __init__(self, config: MultiScaleConfig) -> None:
         super().__init__()
@@ -153,14 +158,14 @@ class ResidualQuantizer(nn.Module):
 
     def _enlarged(self, codes_Bn: Tensor, grid: Grid, k: int, count: int) -> Tensor:
         _, h, w = grid.scales[k]
-        map_BChw = self.embedding(codes_Bn).transpose(1, 2).unflatten(2, (h, w))
+        map_BChw = self.embedding(codes_Bn).float().transpose(1, 2).unflatten(2, (h, w))
         size = (grid.height, grid.width)
         if (h, w) != size:
             map_BChw = F.interpolate(map_BChw, size=size, mode="bicubic")
         return self.quant_resi(map_BChw, k, count)  # type: ignore[no-any-return]
 
     def _nearest(self, z_MC: Tensor) -> Tensor:
-        codes_VC = self.embedding.weight
+        codes_VC = self.embedding.weight.float()
         norms_V = codes_VC.square().sum(1)
         return torch.cat([(norms_V - 2 * rows @ codes_VC.T).argmin(1) for rows in torch.split(z_MC, _ROWS)])
 
@@ -175,8 +180,9 @@ class _Phi(nn.Module):
         self.qresi_ls = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(config.shared))
 
     def forward(self, h_BChw: Tensor, k: int, count: int) -> Tensor:
-        convolved = self.qresi_ls[phi_index(k, count, len(self.qresi_ls))](h_BChw)
-        return h_BChw * (1 - self.smoothing) + convolved * self.smoothing  # type: ignore[no-any-return]
+        phi = self.qresi_ls[phi_index(k, count, len(self.qresi_ls))]
+        convolved = F.conv2d(h_BChw, phi.weight.float(), phi.bias.float(), padding=1)
+        return h_BChw * (1 - self.smoothing) + convolved * self.smoothing
 
 
 def phi_index(k: int, count: int, shared: int) -> int:

@@ -30,8 +30,8 @@ class VectorQuantizer(nn.Module):
                 self.embedding.weight[0] = 0
 
     def codebook(self) -> Tensor:
-        """Normalised codes ``[V, C]``."""
-        return F.normalize(self.embedding.weight, dim=-1)
+        """Normalised codes ``[V, C]``, in float32 whatever the weights are stored in."""
+        return F.normalize(self.embedding.weight.float(), dim=-1)
 
     def nearest(self, z_MC: Tensor) -> Tensor:
         """Codes ``[M]`` of vectors that need not be normalised. Never the blank code."""
@@ -41,8 +41,8 @@ class VectorQuantizer(nn.Module):
         return torch.cat([(rows @ codes_VC.T).argmax(-1) for rows in torch.split(z_MC, _ROWS)]) + first
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Normalised vectors ``[..., C]`` of ``codes [...]``."""
-        return F.embedding(codes, self.codebook())
+        """Normalised vectors ``[..., C]`` of ``codes [...]``, in the type of the weights."""
+        return F.embedding(codes, self.codebook()).to(self.embedding.weight.dtype)
 
 
 class CodebookEMA:

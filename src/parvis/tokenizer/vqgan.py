@@ -18,6 +18,8 @@ from parvis.tokenizer.base import Tokenizer
 from parvis.tokenizer.conv import Attention, Downsample, Residual, Upsample, norm
 from parvis.tokenizer.quantize import VectorQuantizer
 
+_FORMAT = torch.channels_last  # convolutions are 5 to 20 % faster in it, on CPUs too; the activations alone decide
+
 
 @dataclass(frozen=True)
 class VQConfig:
@@ -149,11 +151,13 @@ class VQGAN(Tokenizer):
 
     def latents(self, pixels: Tensor) -> Tensor:
         """``[B, C, h, w]`` before quantisation, not normalised."""
-        return self.quant_conv(self.encoder(fold(pixels, self.config.patch)))  # type: ignore[no-any-return]
+        folded = fold(pixels.to(self.quant_conv.weight.dtype), self.config.patch)
+        return self.quant_conv(self.encoder(folded.contiguous(memory_format=_FORMAT)))  # type: ignore[no-any-return]
 
     def render(self, quantized_BChw: Tensor) -> Tensor:
         """Pixels ``[B, 3, H, W]`` of normalised code vectors; not clamped."""
-        return unfold(self.decoder(self.post_quant_conv(quantized_BChw)), self.config.patch)
+        z_BChw = self.post_quant_conv(quantized_BChw.contiguous(memory_format=_FORMAT))
+        return unfold(self.decoder(z_BChw), self.config.patch)
 
     def blanks(self, pixels: Tensor) -> Tensor:
         """Cells ``[B, h, w]`` that are white all over (none without ``config.blank``)."""
@@ -165,7 +169,7 @@ class VQGAN(Tokenizer):
         """Codes ``[B, N]`` in raster order: the nearest code of every cell, code 0 for blank cells."""
         self._check_size(*pixels.shape[-2:])
         z_BChw = self.latents(pixels)
-        codes = self.quantize.nearest(z_BChw.movedim(1, -1).flatten(0, 2)).view(len(pixels), -1)
+        codes = self.quantize.nearest(z_BChw.float().movedim(1, -1).flatten(0, 2)).view(len(pixels), -1)
         return codes.masked_fill(self.blanks(pixels).flatten(1), 0) if self.config.blank else codes
 
     @torch.no_grad()
