@@ -181,6 +181,7 @@ class _Phi(nn.Module):
 
     def forward(self, h_BChw: Tensor, k: int, count: int) -> Tensor:
         phi = self.qresi_ls[phi_index(k, count, len(self.qresi_ls))]
+        assert isinstance(phi, nn.Conv2d) and phi.bias is not None
         convolved = F.conv2d(h_BChw, phi.weight.float(), phi.bias.float(), padding=1)
         return h_BChw * (1 - self.smoothing) + convolved * self.smoothing
 
