@@ -120,6 +120,15 @@ def test_scales_are_given_whole(positions: list[int]) -> None:
         generate(toy("var"), ask("var", **known_of("var", positions, positions)))
 
 
+@pytest.mark.parametrize(("name", "count"), [("var", 5), ("raster", 7)])
+def test_a_continuation_is_guided_as_the_whole(name: str, count: int) -> None:
+    system, some = toy(name), list(range(count))
+    job, _ = begin(system, ask(name, guidance=4.0, **known_of(name, some, some)), CPU)
+    whole, _ = begin(system, ask(name, guidance=4.0), CPU)
+    assert job.scales is not None and whole.scales is not None and torch.equal(job.scales, whole.scales)
+    assert torch.equal(job.ask(0).scale, whole.scales[count : job.order.bounds[1]])  # type: ignore[arg-type]
+
+
 def test_an_order_for_each_image_is_continued_for_each() -> None:
     """`prefix` systems whose images have orders of their own."""
     system = replace(toy("lpd"), edits="prefix")

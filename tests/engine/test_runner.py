@@ -88,7 +88,7 @@ def test_a_continued_image_is_the_image(name: str) -> None:
     system, request = toy(name), Request(given(toy(name), 2), (3, 4))
     whole, _ = generate(system, request)
     order = order_of(system, 3, 4)
-    for count in order.bounds[1:-1:3]:
+    for count in order.bounds[1:-1][:: 1 if name == "var" else 4]:
         known = torch.zeros(2, order.tokens, dtype=torch.bool)
         known[:, order.positions[:count]] = True
         again, passes = generate(system, replace(request, values=whole.values, known=known))

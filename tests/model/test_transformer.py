@@ -84,6 +84,17 @@ def test_a_padded_prompt_is_the_prompt(kind: str, guided: bool) -> None:
     torch.testing.assert_close(taught, plainly.expand(2, -1, -1), atol=2e-5, rtol=1e-4)
 
 
+def test_a_padded_row_sees_itself_and_nobody_sees_it() -> None:
+    """A row that saw nothing would be a division by zero."""
+    long, _ = pair("raster", slots=5, padding=2)
+    shown = torch.tensor([[0, 0, 1, 1, 1]]).bool()
+    context = long.context(Features(torch.zeros(1, 5, FEATURES), shown), guided=False)
+    for rows in (long.plan((1,) * 6).whole(long.rule, CPU), long.plan((1,) * 6).step(0, long.rule, CPU)):
+        mask = long._mask(rows, context)
+        assert mask is not None and mask.any(-1).all()
+        assert torch.equal(mask[0, 0, :, :2], torch.eye(rows.count, 2, dtype=torch.bool))
+
+
 @torch.no_grad()
 def test_prompts_of_different_lengths_share_a_batch() -> None:
     long, _ = pair("raster", slots=5, padding=2)
