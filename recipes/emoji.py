@@ -71,8 +71,9 @@ def train(system: System, data: EmojiSet, out: Path, *, steps: int, batch: int, 
 
     Bases are drawn alike, then a variant of the base; no shifts and no flips.
     """
-    model = system.models["main"]
-    cache = codes_of(system.tokenizer, data, out.parent / f"codes-{data.resolution}")
+    model, tokenizer = system.models["main"], system.tokenizer
+    assert isinstance(tokenizer, VQGAN)
+    cache = codes_of(tokenizer, data, out.parent / f"codes-{data.resolution}")
     chosen = torch.tensor([i for i, record in enumerate(data.records) if record.split == "train"])
     pick = weighted(data.select("train").weights(), batch, seed=0)
     codes, (captions, counts) = cache.codes[:, 0].long(), data.caption_table()
