@@ -96,6 +96,18 @@ def test_parameters_as_published_cut_off(name: str) -> None:
     assert millions(build(name).models["main"]) // step * step == published
 
 
+def test_the_counts_in_the_documentation_are_these() -> None:
+    text = (GOLDEN.parents[1] / "docs" / "verify.md").read_text()
+    rows = {
+        "LlamaGen B, L, XL, XXL, 3B": [f"llamagen-{size}-384" for size in ("b", "l", "xl", "xxl", "3b")],
+        "LPD L, XL, XXL at 256": [f"lpd-{size}-256" for size in ("l", "xl", "xxl")],
+        "VAR d16, d20, d24, d30, d36": list(CUT),
+    }
+    for title, names in rows.items():
+        counts = ", ".join(f"{millions(build(name).models['main']):.3f}" for name in names)
+        assert re.search(rf"^\| {title} \|.*\| {re.escape(counts)} \|$", text, re.M), counts
+
+
 def test_resolution_and_transition_tokens_change_only_their_own_tables() -> None:
     """LPD at 512 has 768 position vectors more; PAR has n - 1 rows more than LlamaGen; LlamaGen has no table at all."""
     count = {name: round(millions(build(name).models["main"]) * 1e6) for name in PUBLISHED}
