@@ -82,6 +82,8 @@ def table(splits: Sequence[Split]) -> None:
     for label in sorted(labels, key=lambda label: -seconds[label]):
         calls = splits[0].calls[label]
         print(f"  {label:20} {seconds[label] * 1e3:9.1f} ms  {seconds[label] / total:6.1%}  {calls:6} calls")
+    shares = sorted(sum(s.seconds.values()) / (s.seconds["linears"] + s.seconds["head"]) for s in splits)
+    print(f"  all over its own linear layers: {statistics.median(shares):.2f} ({shares[0]:.2f} to {shares[-1]:.2f})")
     engine = sum(took for label, took in seconds.items() if label not in (*MODEL, "sampling"))
     print(f"  engine (all but the model and sampling): {engine * 1e3:.1f} ms, {engine / total:.2%}")
 
