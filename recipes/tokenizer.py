@@ -3,12 +3,24 @@
     parvis data fetch emoji
     python -m recipes.tokenizer --out runs/tokenizer
 
-RESULT
+Seed 0, one thread of an Intel Xeon at 2.5 GHz (AVX-512, no bfloat16) in float32: 1400 steps in 31 minutes, then the
+decoder alone in 2 more. 2.7M parameters. On the 250 pictures of held-out bases, PSNR of the mean error (mean of the
+pictures' own):
+
+    64 px    23.04 dB (23.65)    entropy of the codes 5.34 nats (of those that are not blank 6.59), 28 % blank
+    128 px   24.59 dB (25.14)    entropy of the codes 4.60 nats (of those that are not blank 6.51), 40 % blank
+
+All 1024 codes are in use on the training pictures, no two are nearer than cosine .98: the merge drops none.
+By eye: shapes, colours, skin tones and flags are right; at 64 px small faces and lettering smear.
+
+Tried on the way, one seed each: AdamW at 2e-3 needs about three times the steps of Muon for the same training loss (at
+4e-4 it lies between); with AdamW and without the isotropy term the codes held one hue for the first 150 to 200 steps.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +28,10 @@ import numpy as np
 import torch
 
 from parvis.data.emoji import EmojiSet, load_emoji
+from parvis.tokenizer.folder import save_tokenizer
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
+from parvis.train.codebook import merged, usage
+from parvis.train.reconstruction import measure
 from parvis.train.tokenizer import PictureSet, TokenizerTraining, pictures, train
 
 EMOJI = VQConfig(
@@ -35,14 +50,29 @@ EMOJI = VQConfig(
 """8 x 8 pixels a token, 1024 codes, code 0 for white cells; resolution free: 64 tokens at 64 px, 256 at 128 px."""
 
 
-def emoji_tokenizer(out: Path, how: TokenizerTraining) -> VQGAN:
-    """Train on the training split of Noto emoji: 20 pictures of 64 px and 3 of 128 px a step, half of them mirrored."""
-    small, large = load_emoji(64), load_emoji(128)
-    draw = pictures([_set(small, 20), _set(large, 3)], how.seed)
-    held_out = {str(data.resolution): _held_out(data, count) for data, count in ((small, 96), (large, 24))}
-    torch.manual_seed(how.seed)
+def emoji_tokenizer(out: Path, *, steps: int = 1400, tune: int = 150, distance: float = 0.01, seed: int = 0) -> VQGAN:
+    """Train on the training split of Noto emoji: 20 pictures of 64 px and 3 of 128 px a step, half of them mirrored.
+
+    At the end near duplicates among the codes are merged and the decoder is tuned to the codes that stay. A stopped
+    run goes on where it was. Writes the model folder ``out/model``.
+    """
+    data = load_emoji(64), load_emoji(128)
+    draw = pictures([_set(data[0], 20), _set(data[1], 3)], seed)
+    held_out = {str(part.resolution): _held_out(part, count) for part, count in zip(data, (96, 24), strict=True)}
+    torch.manual_seed(seed)
     model = VQGAN(EMOJI).to(memory_format=torch.channels_last)
-    return train(model, draw, how, out, held_out)
+    how = TokenizerTraining(steps, seed=seed, evaluate_seconds=400)
+    model = train(model, draw, how, out / "training", held_out)
+    counts_V = torch.stack([usage(model, torch.split(part.select("train").pixels(), 32)) for part in data]).sum(0)
+    model = merged(model, counts_V, distance).to(memory_format=torch.channels_last)
+    how = TokenizerTraining(tune, 1e-3, 3e-4, decay=0.9, average=0.98, decoder_only=True, seed=seed + 1)
+    model = train(model, draw, how, out / "decoder", held_out)
+    found = {str(part.resolution): measure(model, part.select("base").pixels()) for part in data}
+    save_tokenizer(
+        out / "model", model, {f"held out, {side} px": json.dumps(numbers) for side, numbers in found.items()}
+    )
+    print(json.dumps(found, indent=1))
+    return model
 
 
 def _set(data: EmojiSet, count: int) -> PictureSet:
@@ -62,6 +92,6 @@ def _held_out(data: EmojiSet, count: int) -> torch.Tensor:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=emoji_tokenizer.__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/tokenizer"))
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=1400)
     args = parser.parse_args()
-    emoji_tokenizer(args.out, TokenizerTraining(args.steps, evaluate_seconds=400))
+    emoji_tokenizer(args.out, steps=args.steps)

@@ -18,7 +18,7 @@ from parvis.tokenizer.base import Tokenizer
 from parvis.tokenizer.conv import Attention, Downsample, Residual, Upsample, norm
 from parvis.tokenizer.quantize import VectorQuantizer
 
-_FORMAT = torch.channels_last  # convolutions are 5 to 20 % faster in it, on CPUs too; the activations alone decide
+_FORMAT = torch.channels_last  # on a CPU single convolutions run 1.1 to 2.3 times as fast, VQ-16's decoder 2 to 17 %
 
 
 @dataclass(frozen=True)

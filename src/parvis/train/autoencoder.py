@@ -34,7 +34,7 @@ def isotropy_loss(z_MC: Tensor) -> Tensor:
 def reset(model: VQGAN, seed: int) -> None:
     """Fresh weights under which the network starts as a plain linear map: residual branches give zero, no biases.
 
-    Against PyTorch's default this saves the first epoch (loss after 60 steps as otherwise after 120).
+    Against PyTorch's default it halves the steps to the same loss at first; after some 250 steps no gain is left.
     """
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
