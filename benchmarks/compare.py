@@ -16,14 +16,14 @@ import itertools
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from conditions import differences, facts_of, machine, versions
-from judge import NETS, SCORES, SPLITS, Bench, Judged, bench, captions, emoji_for, judge
+from judge import NETS, SCORES, SPLITS, Bench, Judged, bench, captions, common_ground, judge
 from PIL import Image
 from samples import Pictures, Settings, Wanted, draw, settings, through
 
@@ -39,6 +39,8 @@ from parvis.weights.folder import load_config
 TYPES: dict[str, Callable[[str], float]] = {
     "steps": int, "guidance": float, "temperature": float, "top_k": int, "top_p": float,
 }  # fmt: skip
+CEILING = "real, through the tokenizer"
+DISTANCES = ("Frechet", "beyond tokenizer")
 Maker = Callable[[Sequence[Wanted]], Pictures]
 
 
@@ -47,19 +49,24 @@ def maker(given: argparse.Namespace, name: str, pipeline: Pipeline, how: Setting
     return lambda wanted: draw(pipeline, config, wanted, how, given.out / "samples", given.batch)
 
 
-def ceiling(given: argparse.Namespace, at: Bench) -> Maker:
-    """The real pictures themselves through the first model's tokenizer."""
+def prepare(given: argparse.Namespace, pipelines: Sequence[Pipeline], splits: Sequence[str]) -> tuple[Bench, Judged]:
+    """The bench, and the real pictures through the first model's tokenizer as a contestant."""
+    at = bench(*common_ground(pipelines), given)
     folder = find(given.models[0])
     tokenizer = read_folder(folder)[0].tokenizer.float().eval()
     sha256 = load_config(folder).files["tokenizer.safetensors"].sha256
-    return lambda wanted: through(
-        tokenizer, sha256, at.data.images[[w.index for w in wanted]], given.out / "samples", given.batch
-    )
+
+    def make(wanted: Sequence[Wanted]) -> Pictures:
+        own = at.data.images[[w.index for w in wanted]]
+        return through(tokenizer, sha256, own, given.out / "samples", given.batch)
+
+    best = judge(at, splits, make)
+    return replace(at, attainable=best.features), best
 
 
 def quality(given: argparse.Namespace, pipelines: Sequence[Pipeline]) -> dict[str, Any]:
-    """Distances, their ratio, and captions obeyed; prints them and writes the sheet."""
-    at = bench(pipelines, given)
+    """Distances, their ratios, and captions obeyed; prints them and writes the sheet."""
+    at, best = prepare(given, pipelines, SPLITS)
     models, found = [], []
     rows: list[list[object]] = []
     for name, pipeline in zip(given.models, pipelines, strict=True):
@@ -67,23 +74,31 @@ def quality(given: argparse.Namespace, pipelines: Sequence[Pipeline]) -> dict[st
         found.append(judge(at, SPLITS, maker(given, name, pipeline, how)))
         rows.append([pipeline.name, str(how), *found[-1].cells(())])
         models.append({**facts_of(pipeline, load_config(find(name))), "settings": asdict(how), **found[-1].facts()})
-    best = judge(at, SPLITS, ceiling(given, at))
-    rows.append(["real, through the tokenizer", None, *best.cells(())])
-    print(format_table(["model", "settings", "Frechet"], rows), at.explain(), sep="\n\n", end="\n\n")
-    each = [row for p, one in zip(pipelines, found, strict=True) for row in one.rows(p.name)] + best.rows(
-        str(rows[-1][0])
-    )
+    rows.append([CEILING, None, *best.cells(())])
+    print(format_table(["model", "settings", *DISTANCES], rows), at.explain(), sep="\n\n", end="\n\n")
+    labels = [*(p.name for p in pipelines), CEILING]
+    each = [row for label, one in zip(labels, [*found, best], strict=True) for row in one.rows(label)]
     each.sort(key=lambda row: SPLITS.index(str(row[0])))
     print(format_table(["captions", "model", "pictures", *SCORES], each), end="\n\n")
-    real, clusters = at.projection(at.real), at.clusters()
-    ratios = {}
-    for pipeline, one in zip(pipelines[:-1], found[:-1], strict=True):
-        label = f"{pipeline.name} / {pipelines[-1].name}"
-        measured = ratio(real, one.features, found[-1].features, clusters, given.replicates)
-        ratios[label] = asdict(measured)
-        print(f"Frechet {label}: {measured.value:.3f} (95 % {measured.low:.3f} to {measured.high:.3f})")
+    ratios = {
+        f"{pipeline.name} / {pipelines[-1].name}": compared(given, at, one, found[-1])
+        for pipeline, one in zip(pipelines[:-1], found[:-1], strict=True)
+    }
+    for label, both in ratios.items():
+        for which, one in both.items():
+            print(f"{which} {label}: {one['value']:.3f} (95 % {one['low']:.3f} to {one['high']:.3f})")
     save_sheet(at, {p.name: one.images for p, one in zip(pipelines, found, strict=True)}, given.out / "sheet.png")
     return {**at.facts(), "models": models, "real_through_tokenizer": best.facts(), "ratios": ratios}
+
+
+def compared(given: argparse.Namespace, at: Bench, one: Judged, last: Judged) -> dict[str, dict[str, Any]]:
+    """Ratio of both distances with bootstrap intervals."""
+    assert at.attainable is not None
+    targets = dict(zip(DISTANCES, (at.projection(at.real), at.attainable), strict=True))
+    return {
+        which: asdict(ratio(target, one.features, last.features, at.clusters(), given.replicates))
+        for which, target in targets.items()
+    }
 
 
 def save_sheet(at: Bench, images: Mapping[str, Mapping[str, Pictures]], path: Path) -> None:
@@ -101,7 +116,7 @@ def save_sheet(at: Bench, images: Mapping[str, Mapping[str, Pictures]], path: Pa
 
 def latency(given: argparse.Namespace, pipelines: Sequence[Pipeline]) -> dict[str, Any]:
     """Seconds of every model and how many times faster than the last it is, guidance being the first one's for all."""
-    wanted, _ = captions(emoji_for(pipelines), pipelines, max(given.batches), 0, given.seed)
+    wanted, _ = captions(*common_ground(pipelines), max(given.batches), 0, given.seed)
     prompts = [w.prompt for w in wanted["seen"]]
     hows = [settings(pipeline, given.settings) for pipeline in pipelines]
 
@@ -128,8 +143,8 @@ def latency(given: argparse.Namespace, pipelines: Sequence[Pipeline]) -> dict[st
 def sweep(given: argparse.Namespace, pipelines: Sequence[Pipeline]) -> dict[str, Any]:
     """Every model with every combination of the settings of ``--sweep``; a combination that changes nothing (other
     passes for a fixed order) is measured once."""
-    at = bench(pipelines, given)
     splits = SPLITS[:2]
+    at, _ = prepare(given, pipelines, splits)
     found: list[tuple[int, Settings, Judged]] = []
     for number, (name, pipeline) in enumerate(zip(given.models, pipelines, strict=True)):
         done: set[Settings] = set()
@@ -141,7 +156,7 @@ def sweep(given: argparse.Namespace, pipelines: Sequence[Pipeline]) -> dict[str,
                 print(f"{pipeline.name}, {how}: {found[-1][2].frechet}", flush=True)
     found.sort(key=lambda one: (one[0], one[2].frechet.distance))
     rows = [[pipelines[number].name, str(how), *judged.cells(splits)] for number, how, judged in found]
-    head = ["model", "settings", "Frechet", *(f"{split} {score}" for split in splits for score in SCORES[:2])]
+    head = ["model", "settings", *DISTANCES, *(f"{split} {score}" for split in splits for score in SCORES[:2])]
     print("\n" + format_table(head, rows), at.explain(), sep="\n\n")
     runs = [
         {"model": pipelines[number].name, "settings": asdict(how), **judged.facts()} for number, how, judged in found
@@ -173,7 +188,7 @@ def read(argv: Sequence[str] | None) -> argparse.Namespace:
     given = parser.parse_args(argv)
     given.settings = {name: getattr(given, name) for name in TYPES if getattr(given, name) is not None}
     given.sweep = dict(map(axis, given.sweep))
-    given.seed = bool(given.sweep) * 1 if given.seed is None else given.seed
+    given.seed = int(bool(given.sweep)) if given.seed is None else given.seed
     return given
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from parvis.data.emoji import EmojiSet, load_emoji
 from parvis.errors import UsageError
 from parvis.evaluate.features import FeatureNet, efficientnet_lite0, features_of, thumbnails
-from parvis.evaluate.frechet import Frechet, Projection, compare, floor, project
+from parvis.evaluate.frechet import Frechet, Projection, compare, floor, frechet, moments, project
 from parvis.evaluate.nearest import nearest
 from parvis.pipeline import Pipeline
 
@@ -44,6 +44,8 @@ class Bench:
     """Features [n, D] of the real picture of every seen caption, in their order."""
     distinct: Tensor
     """One row of each base: no picture twice, as the floor needs it."""
+    attainable: Tensor | None = None
+    """Projected features of the same real pictures through the tokenizer: what a model with it can reach at best."""
 
     def bases(self, split: str) -> list[str]:
         return [self.data.records[w.index].base for w in self.captions[split]]
@@ -92,16 +94,20 @@ class Bench:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """One contestant: ``features`` are those of its seen pictures, projected; ``nearest`` has an entry per split."""
+    """One contestant: ``features`` are those of its seen pictures, projected; ``nearest`` has an entry per split.
+
+    ``beyond`` is the distance from ``Bench.attainable``: what is left when the tokenizer is not to blame.
+    """
 
     frechet: Frechet
+    beyond: float | None
     nearest: dict[str, dict[str, Any]]
     features: Tensor
     images: dict[str, Pictures]
 
     def cells(self, splits: Sequence[str]) -> list[str | None]:
-        """Distance, then ``exact`` and ``base`` of each split."""
-        cells: list[str | None] = [f"{self.frechet.distance:.2f}"]
+        """Both distances, then ``exact`` and ``base`` of each split."""
+        cells = [f"{self.frechet.distance:.2f}", None if self.beyond is None else f"{self.beyond:.2f}"]
         for split in splits:
             one = self.nearest.get(split)
             cells += [None if one is None else f"{one[score]['mean']:.3f}" for score in SCORES[:2]]
@@ -115,17 +121,16 @@ class Judged:
         ]
 
     def facts(self) -> dict[str, Any]:
-        return {"frechet": asdict(self.frechet), "nearest": self.nearest}
+        return {"frechet": asdict(self.frechet), "frechet_beyond_tokenizer": self.beyond, "nearest": self.nearest}
 
 
 def captions(
-    data: EmojiSet, pipelines: Sequence[Pipeline], n: int, held: int, salt: int
+    data: EmojiSet, vocabularies: Sequence[frozenset[str]], n: int, held: int, salt: int
 ) -> tuple[dict[str, list[Wanted]], dict[str, int]]:
     """What is drawn of each split, and how many of its records no model is asked for."""
-    vocabulary = [frozenset(p.words.vocabulary) for p in pipelines if p.words is not None]
-    if len(vocabulary) != len(pipelines):
-        raise UsageError("only models that draw from captions can be compared here")
-    indices = {split: known(data, name, vocabulary) for split, name in zip(SPLITS, ("train", *SPLITS[1:]), strict=True)}
+    indices = {
+        split: known(data, name, vocabularies) for split, name in zip(SPLITS, ("train", *SPLITS[1:]), strict=True)
+    }
     if not indices["seen"] or n < 1:
         raise UsageError(f"{n} pictures of {len(indices['seen'])} training captions that the models know; need some")
     wanted = {"seen": every_base(data, indices["seen"], n, salt)}
@@ -134,18 +139,20 @@ def captions(
     return wanted, {split: size - len(indices[split]) for split, size in zip(SPLITS, sizes, strict=True)}
 
 
-def emoji_for(pipelines: Sequence[Pipeline]) -> EmojiSet:
-    """The data set at the models' own resolution."""
+def common_ground(pipelines: Sequence[Pipeline]) -> tuple[EmojiSet, list[frozenset[str]]]:
+    """The data set at the models' own resolution, and the words that each of them knows."""
+    vocabularies = [frozenset(p.words.vocabulary) for p in pipelines if p.words is not None]
+    if len(vocabularies) != len(pipelines):
+        raise UsageError("only models that draw from captions can be compared here")
     sides = {p.system.grid.width * p.system.tokenizer.factor for p in pipelines}
     if len(sides) != 1:
         raise UsageError(f"models of {sorted(sides)} pixels do not compare; give models of one resolution")
-    return load_emoji(sides.pop())
+    return load_emoji(sides.pop()), vocabularies
 
 
-def bench(pipelines: Sequence[Pipeline], given: argparse.Namespace) -> Bench:
+def bench(data: EmojiSet, vocabularies: Sequence[frozenset[str]], given: argparse.Namespace) -> Bench:
     """The real side of everything: captions and features of their real pictures."""
-    data = emoji_for(pipelines)
-    wanted, left_out = captions(data, pipelines, given.n, given.held, given.seed)
+    wanted, left_out = captions(data, vocabularies, given.n, given.held, given.seed)
     net = NETS[given.features]()
     rows = [w.index for w in wanted["seen"]]
     unique = sorted(set(rows))
@@ -163,8 +170,10 @@ def judge(at: Bench, splits: Sequence[str], make: Callable[[Sequence[Wanted]], P
     images = {split: make(at.captions[split]) for split in splits if at.captions[split]}
     features = features_of(images["seen"], at.net)
     found = compare(at.real, features, at.projection, at.net.name, at.distinct)
+    projected = at.projection(features)
+    beyond = None if at.attainable is None else frechet(moments(at.attainable), moments(projected))
     judged = {split: obeyed(at, split, pictures) for split, pictures in images.items()}
-    return Judged(found, judged, at.projection(features), images)
+    return Judged(found, beyond, judged, projected, images)
 
 
 def obeyed(at: Bench, split: str, images: Pictures) -> dict[str, Any]:

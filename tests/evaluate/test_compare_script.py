@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -78,7 +78,7 @@ def models(tmp_path: Path, data: EmojiSet, monkeypatch: pytest.MonkeyPatch) -> l
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    for name in ("compare", "judge", "samples", "conditions"):
+    for name in ("compare", "calibrate", "judge", "samples", "conditions"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     import compare  # type: ignore[import-not-found]
 
@@ -113,7 +113,8 @@ def test_a_comparison_tells_all_and_goes_on_where_it_was(
     assert "note: the folders say different things about 'images': 10; 20" in printed
     found = json.loads((out / "compare.json").read_text())
     assert [m["settings"]["steps"] for m in found["models"]] == [5, 16]
-    assert set(found["ratios"]) == {"toy / toy-raster"} and (out / "sheet.png").is_file()
+    ratios = found["ratios"]["toy / toy-raster"]
+    assert set(ratios) == {"Frechet", "beyond tokenizer"} and (out / "sheet.png").is_file()
     for model in found["models"]:
         assert set(model["nearest"]) == {"seen", "combination", "base"}
         distance = model["frechet"]
@@ -136,7 +137,7 @@ def test_known_contestants_get_the_marks_they_deserve(script: ModuleType, models
     import judge  # type: ignore[import-not-found]
 
     given = script.read(ask(models, tmp_path / "out"))
-    at = judge.bench([script.load(name) for name in models], given)
+    at = judge.bench(*judge.common_ground([script.load(name) for name in models]), given)
 
     def own(wanted):  # type: ignore[no-untyped-def]
         return at.data.images[[w.index for w in wanted]]
@@ -150,6 +151,8 @@ def test_known_contestants_get_the_marks_they_deserve(script: ModuleType, models
     other = {0: 16, 16: 0}  # the same drawing in its other tone
     tones = judge.judge(at, ("seen",), lambda wanted: at.data.images[[other.get(w.index, w.index) for w in wanted]])
     assert tones.nearest["seen"]["exact"]["mean"] < tones.nearest["seen"]["base"]["mean"] == 1
+    at = replace(at, attainable=perfect.features + 1)
+    assert judge.judge(at, ("seen",), own).beyond == pytest.approx(3)  # the means of three dimensions, 1 apart
     faded = judge.judge(at, ("seen",), lambda wanted: own(wanted) // 2)
     assert faded.frechet.distance > perfect.frechet.distance + 0.1
     assert set(faded.nearest["seen"]["base_by_category"]) == {"Even", "Odd"}
