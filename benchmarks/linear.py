@@ -12,6 +12,7 @@ import argparse
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from clock import machine, medians
@@ -59,8 +60,8 @@ def bare(products: Products, passes: Sequence[tuple[int, int]], batch: int, dtyp
 def flop(products: Products, passes: Sequence[tuple[int, int]], batch: int) -> int:
     """Multiplications and additions of :func:`bare`."""
 
-    def size(*layers: nn.Module) -> int:
-        return sum(int(layer.in_features) * int(layer.out_features) for layer in layers)  # type: ignore[arg-type]
+    def size(*layers: Any) -> int:
+        return sum(layer.in_features * layer.out_features for layer in layers)
 
     body = sum(size(*block) for block in products.blocks)
     return 2 * batch * sum(rows * body + asked * size(products.head) for rows, asked in passes)
@@ -70,7 +71,7 @@ def lpd_l(dtype: torch.dtype, depth: int = 24) -> Products:
     """Linear layers of LPD-L's sizes, random."""
 
     def layer(fan_in: int, fan_out: int, bias: bool = True) -> nn.Linear:
-        made = nn.utils.skip_init(nn.Linear, fan_in, fan_out, bias=bias, dtype=dtype)
+        made = nn.Linear(fan_in, fan_out, bias=bias, dtype=dtype, device="meta").to_empty(device="cpu")
         for parameter in made.parameters():
             nn.init.uniform_(parameter, -0.05, 0.05)
         return made

@@ -12,6 +12,7 @@ import argparse
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +61,8 @@ def system(size: str, steps: int, dtype: torch.dtype, packed: bool) -> System:
     return made
 
 
-def products(model: Transformer) -> Products:
+def products(model: Any) -> Products:
+    """The linear layers of LPD's transformer."""
     blocks = [(b.attention.qkv, b.attention.proj, b.mlp.fc1, b.mlp.fc2) for b in model.blocks]
     return Products(blocks, model.head.out, model.head.out.in_features)
 
