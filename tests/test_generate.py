@@ -159,3 +159,11 @@ def test_pixels_have_the_size_of_the_grid(name: str) -> None:
     picture = pixels(system, canvas)
     assert picture.shape == (2, 3, side * system.grid.height, side * system.grid.width)
     assert picture.dtype == torch.float32 and not torch.equal(picture[0], picture[1])
+
+
+def test_steps_that_the_order_fixes_are_refused() -> None:
+    raster = toy("raster")
+    with pytest.raises(UsageError, match="takes 16 passes"):
+        generate(raster, Request(given(raster, 1), (0,), steps=8))
+    _, passes = generate(raster, Request(given(raster, 1), (0,), steps=16))
+    assert passes == 16

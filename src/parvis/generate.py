@@ -35,6 +35,11 @@ def plan(system: System, request: Request, device: torch.device) -> tuple[Order,
     """The order of a request's images, known tokens first, and the noise they are drawn with."""
     noise = Noise(request.seeds, device)
     order = system.order(system.grid, request.steps or system.preset.steps, noise)
+    if request.steps is not None and len(order.sizes) != request.steps:
+        raise UsageError(
+            f"{system.name} takes {len(order.sizes)} passes, its order fixes that; got steps={request.steps}: leave "
+            "steps out, or use a system that takes any number, such as lpd"
+        )
     if request.known is not None and bool(request.known.any()):
         known = request.known.to(order.positions.device)
         order = order.without(known) if system.edits == "any" else _continued(order, known, system.name)
