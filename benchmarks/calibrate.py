@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         found[name] = one.facts()
         scores = one.cells(("seen",))
         rows.append([name, scores[0], *scores[2:], f"{one.nearest['seen']['rmse']['mean']:.3f}"])
-        print(f"{name}: {one.frechet.distance:.2f}", flush=True)
+        print(f"{name}: {one.frechet.distance:.4g}", flush=True)
     print("\n" + format_table(["pictures", "Frechet", "exact", "base", "rmse"], rows), at.explain(), sep="\n\n")
     write_bytes(given.out / "calibrate.json", json.dumps({**at.facts(), "found": found}, indent=1).encode())
 

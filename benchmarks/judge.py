@@ -65,7 +65,7 @@ class Bench:
             f"Frechet: {len(self.real)} pictures of seen captions against the real pictures of the same captions, "
             f"{self.projection.dimensions} dimensions ({self.projection.kind}, {self.projection.explained:.0%} of the "
             f"variance) of {self.net.name}.\nTwo halves of {least.count} real pictures (different drawings): "
-            f"{least.distance:.2f} ({least.lowest:.2f} to {least.highest:.2f}).\n{counts}"
+            f"{least.distance:.4g} ({least.lowest:.4g} to {least.highest:.4g}).\n{counts}"
         )
 
     def facts(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Judged:
 
     def cells(self, splits: Sequence[str]) -> list[str | None]:
         """Both distances, then ``exact`` and ``base`` of each split."""
-        cells = [f"{self.frechet.distance:.2f}", None if self.beyond is None else f"{self.beyond:.2f}"]
+        cells = [f"{self.frechet.distance:.4g}", None if self.beyond is None else f"{self.beyond:.4g}"]
         for split in splits:
             one = self.nearest.get(split)
             cells += [None if one is None else f"{one[score]['mean']:.3f}" for score in SCORES[:2]]

@@ -170,6 +170,28 @@ def test_a_sweep_measures_what_differs_once(
     assert "guidance 2" in capsys.readouterr().out
 
 
+def test_calibration_damages_as_it_says(
+    script: ModuleType, models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import calibrate  # type: ignore[import-not-found]
+
+    images = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
+    changed = (calibrate.wrong_cells(images, 2) != images).any(-1).reshape(6, 8, 8, 8, 8).any((2, 4)).sum((1, 2))
+    assert changed.max() == 2 and changed.min() >= 1
+    moved = (calibrate.swapped(images, 0.5) != images).any((1, 2, 3))
+    assert 0 < moved.sum() < 6
+    grey = np.full((1, 64, 64, 3), 128, np.uint8)
+    assert calibrate.noisy(grey, 5).std() == pytest.approx(5, rel=0.1)
+    assert calibrate.blurred(images, 1).std() < images.std() / 2
+    call = ["--n", "20", "--features", "thumbnails", "--dimensions", "3", "--out", str(tmp_path / "out")]
+    calibrate.main(call)
+    found = json.loads((tmp_path / "out" / "calibrate.json").read_text())["found"]
+    distance = {name: one["frechet"]["distance"] for name, one in found.items()}
+    assert distance["the real pictures"] < distance["noise of 1 in 255"] < distance["noise of 5 in 255"]
+    assert found["half under wrong captions"]["nearest"]["seen"]["exact"]["mean"] < 1
+    assert "the real pictures" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
