@@ -72,22 +72,28 @@ def quality(given: argparse.Namespace, pipelines: Sequence[Pipeline]) -> dict[st
     for name, pipeline in zip(given.models, pipelines, strict=True):
         how = settings(pipeline, given.settings)
         found.append(judge(at, SPLITS, maker(given, name, pipeline, how)))
-        rows.append([pipeline.name, str(how), *found[-1].cells(())])
-        models.append({**facts_of(pipeline, load_config(find(name))), "settings": asdict(how), **found[-1].facts()})
+        rows.append([given.labels[len(rows)], str(how), *found[-1].cells(())])
+        models.append(
+            {
+                **facts_of(pipeline, load_config(find(name))),
+                "label": rows[-1][0],
+                "settings": asdict(how),
+                **found[-1].facts(),
+            }
+        )
     rows.append([CEILING, None, *best.cells(())])
     print(format_table(["model", "settings", *DISTANCES], rows), at.explain(), sep="\n\n", end="\n\n")
-    labels = [*(p.name for p in pipelines), CEILING]
-    each = [row for label, one in zip(labels, [*found, best], strict=True) for row in one.rows(label)]
+    each = [row for label, one in zip([*given.labels, CEILING], [*found, best], strict=True) for row in one.rows(label)]
     each.sort(key=lambda row: SPLITS.index(str(row[0])))
     print(format_table(["captions", "model", "pictures", *SCORES], each), end="\n\n")
     ratios = {
-        f"{pipeline.name} / {pipelines[-1].name}": compared(given, at, one, found[-1])
-        for pipeline, one in zip(pipelines[:-1], found[:-1], strict=True)
+        f"{label} / {given.labels[-1]}": compared(given, at, one, found[-1])
+        for label, one in zip(given.labels[:-1], found[:-1], strict=True)
     }
     for label, both in ratios.items():
         for which, one in both.items():
             print(f"{which} {label}: {one['value']:.3f} (95 % {one['low']:.3f} to {one['high']:.3f})")
-    save_sheet(at, {p.name: one.images for p, one in zip(pipelines, found, strict=True)}, given.out / "sheet.png")
+    save_sheet(at, {label: one.images for label, one in zip(given.labels, found, strict=True)}, given.out / "sheet.png")
     return {**at.facts(), "models": models, "real_through_tokenizer": best.facts(), "ratios": ratios}
 
 
@@ -124,11 +130,11 @@ def latency(given: argparse.Namespace, pipelines: Sequence[Pipeline]) -> dict[st
         options = asdict(how) | {"guidance": hows[0].guidance}
         return lambda batch: pipeline.generate(prompts[:batch], seed=0, **options)
 
-    runs = {p.name: runner(p, how) for p, how in zip(pipelines, hows, strict=True)}
+    runs = {label: runner(p, how) for label, p, how in zip(given.labels, pipelines, hows, strict=True)}
     times = race(runs, given.batches, given.repeats)
     found, rows = [], []
     for one, how in zip(times, hows * len(given.batches), strict=True):
-        last = next(t for t in times if t.batch == one.batch and t.name == pipelines[-1].name)
+        last = next(t for t in times if t.batch == one.batch and t.name == given.labels[-1])
         faster = last.over(one)
         found.append({**asdict(one), "passes": how.steps, "seconds": one.seconds, "faster": asdict(faster)})
         processor = None if faster.processor is None else f"{faster.processor:.2f}"
@@ -153,14 +159,12 @@ def sweep(given: argparse.Namespace, pipelines: Sequence[Pipeline]) -> dict[str,
             if how not in done:
                 done.add(how)
                 found.append((number, how, judge(at, splits, maker(given, name, pipeline, how))))
-                print(f"{pipeline.name}, {how}: {found[-1][2].frechet}", flush=True)
+                print(f"{given.labels[number]}, {how}: {found[-1][2].frechet}", flush=True)
     found.sort(key=lambda one: (one[0], one[2].frechet.distance))
-    rows = [[pipelines[number].name, str(how), *judged.cells(splits)] for number, how, judged in found]
+    rows = [[given.labels[number], str(how), *judged.cells(splits)] for number, how, judged in found]
     head = ["model", "settings", *DISTANCES, *(f"{split} {score}" for split in splits for score in SCORES[:2])]
     print("\n" + format_table(head, rows), at.explain(), sep="\n\n")
-    runs = [
-        {"model": pipelines[number].name, "settings": asdict(how), **judged.facts()} for number, how, judged in found
-    ]
+    runs = [{"model": given.labels[number], "settings": asdict(how), **judged.facts()} for number, how, judged in found]
     facts = [facts_of(p, load_config(find(name))) for name, p in zip(given.models, pipelines, strict=True)]
     return {**at.facts(), "models": facts, "runs": runs}
 
@@ -202,10 +206,17 @@ def axis(text: str) -> tuple[str, list[float]]:
         raise UsageError(f"--sweep {text!r}: write one of {', '.join(TYPES)}, '=' and values with commas") from error
 
 
+def labels(pipelines: Sequence[Pipeline]) -> list[str]:
+    """The models' own names, with a number where one comes twice (two trainings of one recipe, say)."""
+    names = [pipeline.name for pipeline in pipelines]
+    return [name if names.count(name) == 1 else f"{name} #{i + 1}" for i, name in enumerate(names)]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     try:
         given = read(argv)
         pipelines = [load(find(name), device=given.device, precision=given.precision) for name in given.models]
+        given.labels = labels(pipelines)
         asked = {k: str(v) if isinstance(v, Path) else v for k, v in vars(given).items() if k not in ("out", "models")}
         out: dict[str, Any] = {
             "made": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -158,6 +158,16 @@ def test_known_contestants_get_the_marks_they_deserve(script: ModuleType, models
     assert set(faded.nearest["seen"]["base_by_category"]) == {"Even", "Odd"}
 
 
+def test_a_model_against_itself_is_one_to_one(script: ModuleType, models: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert script.main(ask([models[0], models[0]], out)) == 0
+    found = json.loads((out / "compare.json").read_text())
+    assert list(found["ratios"]) == ["toy #1 / toy #2"] and found["notes"] == []
+    for one in found["ratios"]["toy #1 / toy #2"].values():
+        assert one["low"] == one["value"] == one["high"] == 1
+    assert [run["name"] for run in found["latency"]["runs"]] == ["toy #1", "toy #2"] * 2
+
+
 def test_a_sweep_measures_what_differs_once(
     script: ModuleType, models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

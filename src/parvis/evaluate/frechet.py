@@ -138,7 +138,8 @@ def project(real: Tensor, dimensions: int = 64, kind: str = "pca", seed: int = 0
 
 @dataclass(frozen=True)
 class Floor:
-    """The distance between two halves of the real pictures: what a perfect model of ``count`` pictures would get.
+    """The distance between two halves of the real pictures: what different pictures of one distribution, ``count`` of
+    each, are apart. A model that is asked for the very captions of the real pictures may come below it.
 
     ``distance`` is the mean over several halvings, ``lowest`` and ``highest`` are the extremes.
     """
