@@ -12,6 +12,7 @@ from parvis.data.codes import CodeCache, encode_dataset, tokenizer_hash
 from parvis.errors import DataError, OutputError, UsageError
 from parvis.grid import Grid
 from parvis.tokenizer.base import Tokenizer
+from parvis.tokenizer.vqgan import VQGAN, VQConfig
 
 
 class Brightness(Tokenizer):
@@ -137,3 +138,13 @@ def test_wrong_calls_are_explained(pictures: Pictures, tmp_path: Path) -> None:
         encode_dataset(Pictures(torch.zeros(0, 3, 8, 8)), Brightness(), tmp_path / "c")
     with pytest.raises(UsageError, match="multiples of 4"):
         encode_dataset(Pictures(pictures.data, resolution=9), Brightness(), tmp_path / "c")
+
+
+def test_a_tuned_decoder_keeps_the_hash_and_another_codebook_does_not() -> None:
+    tokenizer = VQGAN(VQConfig(channels=8, multipliers=(1, 1), groups=4, z_channels=8, codes=17, attention=False))
+    before = tokenizer_hash(tokenizer)
+    nn.init.ones_(tokenizer.decoder.conv_out.weight)
+    nn.init.ones_(tokenizer.post_quant_conv.weight)
+    assert tokenizer_hash(tokenizer) == before
+    nn.init.ones_(tokenizer.quantize.embedding.weight)
+    assert tokenizer_hash(tokenizer) != before

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from parvis.errors import DataError, UsageError
 from parvis.files import new_folder
@@ -119,10 +119,11 @@ class CodeCache:
         return cls(path, manifest, codes, whole)
 
 
-def tokenizer_hash(tokenizer: nn.Module) -> str:
-    """Hash of the class and of all weights, bit by bit: the same on every machine, another one in another precision."""
+def tokenizer_hash(tokenizer: Tokenizer) -> str:
+    """Hash of the class and of the weights that decide codes, bit by bit: the same on every machine, another one in
+    another precision. A decoder tuned afterwards leaves it as it is."""
     digest = hashlib.sha256(type(tokenizer).__name__.encode())
-    for name, tensor in sorted(tokenizer.state_dict().items()):
+    for name, tensor in sorted(tokenizer.coding_state().items()):
         whole = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {whole.dtype} {tuple(whole.shape)}".encode())
         digest.update(whole.reshape(-1).view(torch.uint8).numpy().tobytes())

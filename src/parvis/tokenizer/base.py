@@ -39,6 +39,11 @@ class Tokenizer(nn.Module, ABC):
     def decode(self, values: Tensor, grid: Grid) -> Tensor:
         """Pixels ``[B, 3, H, W]`` of codes ``[B, N]``; not clamped."""
 
+    def coding_state(self) -> dict[str, Tensor]:
+        """The weights that decide codes, by name: all of them, unless a tokenizer knows that some only decode."""
+        state: dict[str, Tensor] = self.state_dict()
+        return state
+
     def view(self, canvas: Canvas, scale: int) -> Tensor:
         """What is already known at the positions of ``scale``, ``[B, n, C]``: next-scale tokenizers only."""
         raise UsageError(

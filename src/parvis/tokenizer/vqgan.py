@@ -149,6 +149,10 @@ class VQGAN(Tokenizer):
         self.quant_conv = nn.Conv2d(config.z_channels, config.code_dim, 1)
         self.post_quant_conv = nn.Conv2d(config.code_dim, config.z_channels, 1)
 
+    def coding_state(self) -> dict[str, Tensor]:
+        """Encoder and codebook; the decoder can be tuned without changing a code."""
+        return {k: t for k, t in self.state_dict().items() if not k.startswith(("decoder.", "post_quant_conv."))}
+
     def latents(self, pixels: Tensor) -> Tensor:
         """``[B, C, h, w]`` before quantisation, not normalised."""
         folded = fold(pixels.to(self.quant_conv.weight.dtype), self.config.patch)
