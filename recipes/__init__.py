@@ -1,5 +1,17 @@
 """Recipes: a function per result. Its docstring says what it makes; ``parvis train NAME`` runs it."""
 
-from recipes.emoji import RECIPES
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from recipes import emoji, tokenizer
+
+RECIPES: dict[str, Callable[..., object]] = {
+    "emoji-tokenizer": tokenizer.emoji_tokenizer,
+    "emoji-64": emoji.emoji_64,
+    "emoji-64-raster": emoji.emoji_64_raster,
+    "emoji-128": emoji.emoji_128,
+}
+"""By the name that ``parvis train`` takes; each takes ``out`` and some of tokenizer, start, steps, batch and lr."""
 
 __all__ = ["RECIPES"]

@@ -1,7 +1,7 @@
 """The tokenizer of the bundled models.
 
     parvis data fetch emoji
-    python -m recipes.tokenizer --out runs/tokenizer
+    parvis train emoji-tokenizer --out runs/tokenizer
 
 Seed 0, one thread of an Intel Xeon at 2.5 GHz (AVX-512, no bfloat16) in float32: 1400 steps in 31 minutes, then the
 decoder alone in 2 more. 2.7M parameters. On the 250 pictures of held-out bases, PSNR of the mean error (mean of the
@@ -19,7 +19,6 @@ Tried on the way, one seed each: AdamW at 2e-3 needs about three times the steps
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
 from pathlib import Path
@@ -60,11 +59,11 @@ def emoji_tokenizer(out: Path, *, steps: int = 1400, tune: int = 150, distance: 
     draw = pictures([_set(data[0], 20), _set(data[1], 3)], seed)
     held_out = {str(part.resolution): _held_out(part, count) for part, count in zip(data, (96, 24), strict=True)}
     torch.manual_seed(seed)
-    model = VQGAN(EMOJI).to(memory_format=torch.channels_last)
+    model = VQGAN(EMOJI).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     how = TokenizerTraining(steps, seed=seed, evaluate_seconds=400)
     model = train(model, draw, how, out / "training", held_out)
     counts_V = torch.stack([usage(model, torch.split(part.select("train").pixels(), 32)) for part in data]).sum(0)
-    model = merged(model, counts_V, distance).to(memory_format=torch.channels_last)
+    model = merged(model, counts_V, distance).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     how = TokenizerTraining(tune, 1e-3, 3e-4, decay=0.9, average=0.98, decoder_only=True, seed=seed + 1)
     model = train(model, draw, how, out / "decoder", held_out)
     found = {str(part.resolution): measure(model, part.select("base").pixels()) for part in data}
@@ -87,11 +86,3 @@ def _held_out(data: EmojiSet, count: int) -> torch.Tensor:
     """Some pictures of bases that are held out whole, always the same."""
     part = data.select("base")
     return part.pixels(np.random.default_rng(0).permutation(len(part))[:count].tolist())
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=emoji_tokenizer.__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/tokenizer"))
-    parser.add_argument("--steps", type=int, default=1400)
-    args = parser.parse_args()
-    emoji_tokenizer(args.out, steps=args.steps)

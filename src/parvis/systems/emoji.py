@@ -32,7 +32,7 @@ def emoji(
     heads: int = 4,
     words: int = 2048,
     slots: int = 12,
-    steps: int = 10,
+    steps: int | None = None,
     scale: float = 2.5,
     temperature: float = 1.0,
     top_p: float = 1.0,
@@ -44,7 +44,8 @@ def emoji(
     Args:
         resolution: pixels per side, a multiple of the tokenizer's factor. kind: ``lpd`` or ``raster``.
         depth, width, heads: of the transformer. words: size of the word list, padding included. slots: words a caption.
-        steps, scale, temperature, top_p: the preset (raster needs as many steps as tokens, whatever ``steps`` says).
+        steps, scale, temperature, top_p: the preset. Without ``steps`` 10 passes for 64 tokens, 20 for more (raster
+            needs as many as tokens, whatever ``steps`` says).
         tokenizer: arguments of :class:`VQConfig`. name: e.g. ``emoji-64``.
     """
     if kind not in KINDS:
@@ -60,6 +61,10 @@ def emoji(
         model = llamagen.transformer(
             llamagen.size(depth, width, heads), grid, vocabulary=codes.vocabulary, condition=condition
         )
+    if kind == "raster":
+        steps = grid.tokens
+    elif steps is None:
+        steps = min(grid.tokens, 10 if grid.tokens <= 64 else 20)
     return System(
         name=name or f"emoji-{resolution}" + ("" if kind == "lpd" else "-raster"),
         cite=KINDS[kind],
@@ -69,7 +74,7 @@ def emoji(
         order=lpd.locality() if kind == "lpd" else lambda grid, steps, noise: raster(grid),
         decoder=parallel,
         guidance=guidance.constant,
-        preset=Preset(steps if kind == "lpd" else grid.tokens, scale, Sampling(temperature=temperature, top_p=top_p)),
+        preset=Preset(steps, scale, Sampling(temperature=temperature, top_p=top_p)),
         edits="any" if kind == "lpd" else "prefix",
         takes="words",
     )

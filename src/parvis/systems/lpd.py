@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from parvis import guidance
 from parvis.decode.parallel import parallel
@@ -91,6 +93,19 @@ def initialise(model: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def stretched(table_PD: Tensor, old: Grid, new: Grid) -> Tensor:
+    """Position vectors of ``old`` bicubically interpolated to ``new``, as LPD goes from 256 to 512 pixels; vectors of
+    prefix rows in front are kept as they are.
+
+    Args:
+        table_PD: [prefix + old.tokens, D]. old, new: grids of one scale.
+    """
+    prefix = table_PD.shape[0] - old.tokens
+    image_1Dhw = table_PD[prefix:].T.reshape(1, -1, old.height, old.width)
+    wide_1DHW = F.interpolate(image_1Dhw, size=(new.height, new.width), mode="bicubic", align_corners=False)
+    return torch.cat([table_PD[:prefix], wide_1DHW[0].flatten(1).T])
 
 
 def locality(repulsion: float = 2.0) -> Callable[[Grid, int, Noise], Order]:
