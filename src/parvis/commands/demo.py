@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from parvis.pipeline import Pipeline
 
 PROMPTS = (
-    "red apple", "green apple", "tangerine", "watermelon", "strawberry", "hamburger", "birthday cake", "hot beverage",
-    "grinning face", "smiling face with heart eyes", "sleeping face", "cat face", "dog face", "panda", "fox", "frog",
-    "sun", "crescent moon", "rainbow", "cloud with rain", "sunflower", "cactus", "deciduous tree", "red heart",
-    "blue heart", "soccer ball", "automobile", "sailboat", "rocket", "house", "woman astronaut medium dark skin tone",
-    "man farmer light skin tone",
+    "woman astronaut dark skin", "man astronaut light skin", "woman firefighter medium skin", "man cook dark skin",
+    "woman student light skin", "man farmer medium dark skin", "woman health worker medium light skin", "pilot dark skin",
+    "grinning face", "smiling face with heart shaped eyes", "sleeping face", "cat face", "panda face", "frog face",
+    "red apple", "tangerine", "strawberry", "hamburger", "birthday cake", "hot beverage", "sunflower", "cactus",
+    "deciduous tree", "red heart", "blue heart", "clock face six oclock", "france flag", "japan flag", "rocket", "sailboat",
+    "rainbow", "soccer ball",
 )  # fmt: skip
 FRAMES_OF = 8
 ROUNDS = 3

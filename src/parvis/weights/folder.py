@@ -56,6 +56,7 @@ def save_folder(
             plain = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
             try:
                 safetensors.torch.save_file(plain, folder / name, metadata={"format": "pt"})
+                (folder / name).chmod(0o644)  # the library writes files only their owner can read
             except safetensors.SafetensorError as error:
                 raise OutputError(f"cannot write {name!r} of {str(target)!r}: {error}; is the disk full?") from error
         for name, document in (documents or {}).items():
