@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 PROMPTS = (
     "woman astronaut dark skin", "man astronaut light skin", "woman firefighter medium skin", "man cook dark skin",
     "woman student light skin", "man farmer medium dark skin", "woman health worker medium light skin",
-    "pilot dark skin", "grinning face", "smiling face with heart shaped eyes", "sleeping face", "cat face", "panda face", "frog face",
+    "pilot dark skin", "grinning face", "smiling face with heart shaped eyes", "sleeping face", "cat face",
+    "panda face", "frog face",
     "red apple", "tangerine", "strawberry", "hamburger", "birthday cake", "hot beverage", "sunflower", "cactus",
     "deciduous tree", "red heart", "blue heart", "clock face six oclock", "france flag", "japan flag", "rocket",
     "sailboat", "rainbow", "soccer ball",
