@@ -48,8 +48,15 @@ def test_rotary_depends_on_distance_alone() -> None:
 
 
 def test_a_row_without_a_position_vanishes() -> None:
-    x, none = torch.randn(1, 1, 2, 8), torch.zeros(1, 1, 2, 4)
-    assert torch.equal(rotate(x, (none, none)), torch.zeros_like(x))
+    x, rows = torch.randn(1, 1, 2, 8), torch.zeros(1, 2, dtype=torch.long)
+    cos, sin = Rotary(Grid.square(4), 8).nowhere(rows)
+    assert torch.equal(rotate(x, (cos[:, None], sin[:, None])), torch.zeros_like(x))
+
+
+def test_a_row_without_a_position_stays_unturned_where_rows_must_be_told_apart() -> None:
+    x, rows = torch.randn(1, 1, 2, 8), torch.zeros(1, 2, dtype=torch.long)
+    cos, sin = Rotary(Grid.square(4), 8, vanish=False).nowhere(rows)
+    assert torch.equal(rotate(x, (cos[:, None], sin[:, None])), x)
 
 
 def test_angles_stay_exact_in_a_model_of_half_precision() -> None:

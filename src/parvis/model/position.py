@@ -49,19 +49,29 @@ class Rotary(nn.Module):
 
     f_k = theta^(-2k/(d/axes)), k = 0 .. E/axes - 1; the angle of pair j is coordinate * f. Pairs are adjacent channels
     (2j, 2j+1). Rows without a position (condition, fillers) get cos = sin = 0, so their queries and keys vanish: what
-    LlamaGen, PAR and NAR checkpoints were trained with.
+    LlamaGen, PAR and NAR checkpoints were trained with. It makes condition rows indistinguishable to attention, which
+    a class can bear and a caption of several words cannot: ``vanish=False`` leaves them unturned instead.
 
     Args:
         grid: gives coordinates (scale, t, y, x).
         head_width: d, divisible by 2 * len(axes).
         axes: which coordinates turn, e.g. (2, 3) for rows and columns.
-        theta: base.
+        theta: base. vanish: whether rows without a position vanish or stay unturned.
     """
 
     bits: Tensor
 
-    def __init__(self, grid: Grid, head_width: int, axes: tuple[int, ...] = (2, 3), theta: float = 10000.0) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        head_width: int,
+        axes: tuple[int, ...] = (2, 3),
+        theta: float = 10000.0,
+        *,
+        vanish: bool = True,
+    ) -> None:
         super().__init__()
+        self.vanish = vanish
         share = head_width // (2 * len(axes))
         assert share * 2 * len(axes) == head_width, "head width does not divide over the axes"
         frequency = theta ** (-torch.arange(share, dtype=torch.float32, device="cpu") / share)
@@ -74,6 +84,12 @@ class Rotary(nn.Module):
         """(cos, sin), float32 [..., E] each whatever the model computes in, for ``positions`` [...]."""
         angles = self.bits.view(torch.float32)[positions]
         return angles.cos(), angles.sin()
+
+    def nowhere(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(cos, sin), float32 [..., E] each, for rows without a position, shaped as ``rows`` [...]."""
+        shape = (*rows.shape, self.bits.shape[1])
+        sin = torch.zeros(shape, device=rows.device)
+        return sin if self.vanish else torch.ones_like(sin), sin
 
 
 def rotate(x_BHRd: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:

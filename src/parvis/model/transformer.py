@@ -125,9 +125,8 @@ class Transformer(nn.Module):
             at_Bn = order_BN[:, ranks]
             pieces.append(self._piece(kind, ranks, at_Bn, values_BN, view_BnC, context))
             if self.rotary is not None:
-                cos, sin = self.rotary.at(at_Bn if kind in (Kind.VALUE, Kind.QUERY) else torch.zeros_like(at_Bn))
-                still = kind in (Kind.COND, Kind.EXTRA)
-                turns.append((torch.zeros_like(cos), torch.zeros_like(sin)) if still else (cos, sin))
+                somewhere = kind in (Kind.VALUE, Kind.QUERY)
+                turns.append(self.rotary.at(at_Bn) if somewhere else self.rotary.nowhere(at_Bn))
         x_BRD = torch.cat(pieces, 1)
         turn = None
         if turns:

@@ -59,7 +59,7 @@ def emoji(
         )
     else:
         model = llamagen.transformer(
-            llamagen.size(depth, width, heads), grid, vocabulary=codes.vocabulary, condition=condition
+            llamagen.size(depth, width, heads), grid, vocabulary=codes.vocabulary, condition=condition, vanish=False
         )
     if kind == "raster":
         steps = grid.tokens

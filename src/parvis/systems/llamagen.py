@@ -57,8 +57,12 @@ def transformer(
     rule: Rule = slot_causal,
     fillers: int = 0,
     dropout: float = 0.0,
+    vanish: bool = True,
 ) -> Transformer:
-    """LlamaGen's transformer: RMSNorm, SwiGLU, 2-D rotary positions, no biases."""
+    """LlamaGen's transformer: RMSNorm, SwiGLU, 2-D rotary positions, no biases.
+
+    ``vanish=False`` drops the quirk, for a condition of several rows that must be told apart (words).
+    """
     D = size.width
     blocks = [
         Block(
@@ -74,7 +78,7 @@ def transformer(
         tokens=nn.Embedding(vocabulary, D),
         blocks=blocks,
         head=Head(RMSNorm(D), D, vocabulary),
-        rotary=Rotary(grid, D // size.heads),
+        rotary=Rotary(grid, D // size.heads, vanish=vanish),
         fillers=fillers,
         dropout=dropout,
     )
