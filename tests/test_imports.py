@@ -21,7 +21,7 @@ LAYERS = (
     ("system",),
     ("request", "generate", "engine", "train", "evaluate"),
     ("systems",),
-    ("weights.maps", "weights.verify"),
+    ("weights.maps", "verify"),
     ("pipeline",),
     ("commands", "cli"),
 )

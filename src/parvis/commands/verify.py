@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _case(name: str) -> bool:
     from parvis.output import format_table
-    from parvis.weights.verify import verify
+    from parvis.verify import verify
 
     checks = verify(name)
     rows = [

@@ -12,7 +12,7 @@ import safetensors.torch
 
 from parvis.cli import main
 from parvis.errors import UsageError, WeightsError
-from parvis.weights.verify import verify
+from parvis.verify import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = (

@@ -1,0 +1,46 @@
+"""Does Parvis equal the authors' code? :func:`verify` builds the system from a case's sizes, converts the weights, runs
+them and compares. Nothing but the case's two files is used. One module per system: ``check(case)`` yields comparisons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from parvis.errors import UsageError, WeightsError
+from parvis.verify import llamagen, lpd, multiscale, par, var, vqgan
+from parvis.verify.case import Case, read_case
+from parvis.verify.compare import Check
+
+__all__ = ["CHECKS", "Check", "verify"]
+
+CHECKS: dict[str, Callable[[Case], Iterator[Check]]] = {
+    "LlamaGen class-conditional": llamagen.check,
+    "LlamaGen text-conditional": llamagen.check,
+    "LPD": lpd.check,
+    "PAR": par.check,
+    "VAR transformer": var.check,
+    "VQ-16 tokenizer": vqgan.check,
+    "VAR multi-scale VQVAE": multiscale.check,
+}
+"""By how the ``system`` of a case's JSON begins."""
+
+
+def verify(path: str | Path) -> list[Check]:
+    """All comparisons of a case, ``CASE.safetensors`` with ``CASE.json`` beside it.
+
+    Raises:
+        UsageError: a system that Parvis does not know. WeightsError: a file is missing or damaged, or lacks something.
+    """
+    case = read_case(path)
+    name = str(case.facts["system"])
+    check = next((CHECKS[start] for start in CHECKS if name.startswith(start)), None)
+    if check is None:
+        raise UsageError(f"no check for {name!r}; known: {', '.join(CHECKS)}")
+    with torch.inference_mode():
+        try:
+            return list(check(case))
+        except KeyError as error:
+            raise WeightsError(f"the case {path} lacks {error}") from error
