@@ -36,11 +36,14 @@ from parvis.train import FitConfig, choose_caption, fit, weighted
 from parvis.train.objective import random_order, teacher_logits
 from parvis.weights.config import FolderConfig
 from parvis.weights.folder import save_folder
+from parvis.weights.int8 import to_int8
 
 STEPS = {64: (64, 32, 24, 16, 12, 10, 8, 6), 256: (256, 128, 64, 32, 24, 20, 16, 12, 8)}
 """Numbers of passes trained for, by tokens; one group table is drawn per batch (LPD section 4.1; its nine at 256)."""
 DROP = 0.1
 """Share of captions replaced by the null caption, for guidance."""
+PRESET = {"scale": 3.0, "temperature": 0.8, "top_p": 0.9}
+"""How the models are sampled unless the caller says otherwise; chosen with benchmarks/compare.py --sweep."""
 
 
 def emoji_64(tokenizer: Path, out: Path, *, steps: int = 6000, batch: int = 16, lr: float = 1.2e-3) -> None:
@@ -178,7 +181,7 @@ class Watch:
 
 
 def export(system: System, data: EmojiSet, folder: Path, about: dict[str, str]) -> None:
-    """Write the system as a model folder: bf16 weights, the tokenizer, the words."""
+    """Write the system as a model folder: the transformer in 8 bits, the tokenizer in bfloat16, the words."""
     kind = "lpd" if system.models["main"].query is not None else "raster"
     tokenizer = system.tokenizer
     assert isinstance(tokenizer, VQGAN)
@@ -190,14 +193,16 @@ def export(system: System, data: EmojiSet, folder: Path, about: dict[str, str]) 
             "words": data.words.size,
             "slots": data.words.slots,
             "tokenizer": arguments_of(tokenizer),
+            **PRESET,
         },
         words="words.json",
         about={"licence": "Apache-2.0", "data": "Noto emoji", "tokenizer": tokenizer_hash(tokenizer)} | about,
     )
-    files = {"model.safetensors": system.models["main"], "tokenizer.safetensors": tokenizer}
     tensors = {
-        name: {key: t.bfloat16() if t.is_floating_point() else t for key, t in module.state_dict().items()}
-        for name, module in files.items()
+        "model.safetensors": to_int8(system.models["main"].state_dict()),
+        "tokenizer.safetensors": {
+            name: t.bfloat16() if t.is_floating_point() else t for name, t in tokenizer.state_dict().items()
+        },
     }
     save_folder(
         folder, config, tensors, {"words.json": {"words": list(data.words.vocabulary), "slots": data.words.slots}}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from parvis.errors import OutputError, WeightsError
 from parvis.files import new_folder
 from parvis.weights.config import MAX_CONFIG_BYTES, FileRecord, FolderConfig, parse_config, parse_json
+from parvis.weights.int8 import SCALE, from_int8, without_scales
 
 MODEL_FILE = "model.safetensors"
 MAX_DOCUMENT_BYTES = 1 << 26
@@ -64,7 +66,7 @@ def save_folder(
         names = [*tensors_by_file, *(documents or {})]
         full = replace(
             config,
-            parameters=sum(tensor.numel() for tensors in tensors_by_file.values() for tensor in tensors.values()),
+            parameters=sum(t.numel() for tensors in tensors_by_file.values() for t in without_scales(tensors).values()),
             files={name: FileRecord((folder / name).stat().st_size, _sha256(folder / name)) for name in names},
         )
         text = full.to_json()
@@ -87,6 +89,7 @@ def load_tensors(
     path: str | Path, expected: Expected, *, file: str = MODEL_FILE, config: FolderConfig | None = None
 ) -> dict[str, Tensor]:
     """The tensors of one file of a model folder, on the CPU: exactly those ``expected``, see :func:`expectation`.
+    Those stored in 8 bits (``weights/int8.py``) become float32.
 
     Raises :class:`WeightsError` if the file is missing, truncated, damaged or no safetensors file, or if a name, shape
     or dtype differs; before that nothing was allocated.
@@ -94,19 +97,19 @@ def load_tensors(
     config = config or load_config(path)
     place = _checked_place(Path(path), file, config)
     with _open(place) as content:
-        found = {key: content.get_slice(key) for key in content.keys()}  # noqa: SIM118 (not a mapping)
-        if missing := sorted(set(expected) - set(found)):
-            raise _differs(place, f"{_some(missing)} missing")
-        if unexpected := sorted(set(found) - set(expected)):
-            raise _differs(place, f"{_some(unexpected)} not expected")
-        for name, (shape, kind) in expected.items():
-            is_shape, is_kind = tuple(found[name].get_shape()), _kind_of_name(found[name].get_dtype())
-            if is_shape != tuple(shape):
-                raise _differs(place, f"{name!r} has shape {list(is_shape)}, expected {list(shape)}")
-            if is_kind != kind:
-                raise _differs(place, f"{name!r} is {is_kind}, expected {kind}")
+        found = _header(content)
+    if missing := sorted(set(expected) - set(found)):
+        raise _differs(place, f"{_some(missing)} missing")
+    if unexpected := sorted(set(found) - set(expected)):
+        raise _differs(place, f"{_some(unexpected)} not expected")
+    for name, (shape, kind) in expected.items():
+        is_shape, is_kind = found[name]
+        if is_shape != tuple(shape):
+            raise _differs(place, f"{name!r} has shape {list(is_shape)}, expected {list(shape)}")
+        if is_kind != kind:
+            raise _differs(place, f"{name!r} is {is_kind}, expected {kind}")
     _check_sum(place, config)
-    return safetensors.torch.load_file(place, device="cpu")
+    return from_int8(safetensors.torch.load_file(place, device="cpu"))
 
 
 def load_document(path: str | Path, name: str, *, config: FolderConfig | None = None) -> Any:
@@ -128,11 +131,7 @@ def verify_folder(path: str | Path) -> FolderConfig:
             parse_json(_read(place, MAX_DOCUMENT_BYTES), str(place))
             continue
         with _open(place) as content:
-            for key in content.keys():  # noqa: SIM118 (not a mapping)
-                count = 1
-                for size in content.get_slice(key).get_shape():
-                    count *= size
-                parameters += count
+            parameters += sum(math.prod(shape) for shape, _ in _header(content).values())
     if parameters != config.parameters:
         raise _differs(Path(path), f"holds {parameters} parameters, config.json says {config.parameters}")
     return config
@@ -175,6 +174,19 @@ def _open(place: Path) -> Any:
         raise WeightsError(
             f"{place}: not a safetensors file ({str(error)[:120]}), and no other kind is read; fetch or export it again"
         ) from error
+
+
+def _header(content: Any) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Of every tensor its shape and the kind of its dtype once read: a matrix in 8 bits with its scales is floats."""
+    found = {}
+    for name in content.keys():  # noqa: SIM118 (not a mapping)
+        part = content.get_slice(name)
+        found[name] = tuple(part.get_shape()), part.get_dtype()
+    header = {}
+    for name, (shape, dtype) in without_scales(found).items():
+        packed = dtype == "I8" and len(shape) == 2 and found.get(name + SCALE) == (shape[:1], "F32")
+        header[name] = shape, "float" if packed else _kind_of_name(dtype)
+    return header
 
 
 def _read(place: Path, limit: int) -> bytes:
