@@ -19,7 +19,7 @@ LAYERS = (
     ("data.codes",),
     ("decode",),
     ("system",),
-    ("request", "generate", "engine", "train", "evaluate"),
+    ("request", "generate", "engine", "train", "evaluate", "edit"),
     ("systems",),
     ("weights.maps", "verify"),
     ("pipeline",),

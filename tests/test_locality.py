@@ -194,3 +194,40 @@ def test_an_order_takes_no_time(side, steps, repulsion, limit):
         lpd(grid, sizes, Noise([seed]), repulsion=repulsion)
         taken.append(time.thread_time() - start)
     assert min(taken) < limit
+
+
+@pytest.mark.parametrize("make", [lpd, proximity_only, repulsion_only])
+def test_known_cells_come_first_and_count_as_generated(make):
+    grid, noise = Grid.image(6, 8), Noise([3, 4])
+    known = torch.zeros(2, 48, dtype=torch.bool)
+    known[0, :24] = True  # the upper half
+    known[1, ::2] = True
+    order = make(grid, (4, 8, 12), noise, known=known)
+    assert order.given == 24
+    for image in range(2):
+        assert sorted(order.positions[image, :24].tolist()) == known[image].nonzero().flatten().tolist()
+    if make is lpd:  # next to what is known, and apart from each other
+        first = order.positions[0, 24:28].tolist()
+        assert all(cell // 8 == 3 for cell in first[:3])
+        columns = [cell % 8 for cell in first[:3]]
+        assert min(abs(a - b) for a in columns for b in columns if a != b) > 2
+
+
+def test_nothing_known_is_the_order_as_ever():
+    grid, sizes = Grid.square(8), (1, 7, 20, 36)
+    none = torch.zeros(64, dtype=torch.bool)
+    assert torch.equal(lpd(grid, sizes, Noise([7])).positions, lpd(grid, sizes, Noise([7]), known=none).positions)
+
+
+def test_known_cells_that_do_not_fit_are_refused():
+    grid, noise = Grid.square(4), Noise([0, 1])
+    with pytest.raises(UsageError, match=r"bool \[16\] or \[2, 16\]"):
+        lpd(grid, (16,), noise, known=torch.zeros(15, dtype=torch.bool))
+    with pytest.raises(UsageError, match="all 16 positions are known"):
+        lpd(grid, (16,), noise, known=torch.ones(16, dtype=torch.bool))
+    uneven = torch.zeros(2, 16, dtype=torch.bool)
+    uneven[1, 0] = True
+    with pytest.raises(UsageError, match="equally many"):
+        lpd(grid, (16,), noise, known=uneven)
+    with pytest.raises(UsageError, match="sum to 12"):
+        lpd(grid, (16,), noise, known=torch.arange(16) < 4)

@@ -122,6 +122,28 @@ class Order:
         return Order(positions.gather(-1, first), _rescale(self.sizes, self.tokens - counts[0]), counts[0])
 
 
+def known_first(known: Tensor | None, tokens: int, batch: int) -> Tensor:
+    """The known positions of every image, ascending, long [B, n] on the CPU; n = 0 where nothing is known.
+
+    Args:
+        known: bool [N] or [B, N] by position, or ``None``.
+
+    Raises:
+        UsageError: known has another shape, images know unequally many, or all is known.
+    """
+    if known is None:
+        return torch.zeros(batch, 0, dtype=torch.long)
+    if known.dtype != torch.bool or known.shape not in ((tokens,), (batch, tokens)):
+        raise UsageError(f"known is bool [{tokens}] or [{batch}, {tokens}]; got {known.dtype} {list(known.shape)}")
+    known = known.cpu().expand(batch, tokens)
+    counts = known.sum(1).tolist()
+    if min(counts) != max(counts):
+        raise UsageError(f"every image of a batch must know equally many positions; got {min(counts)}..{max(counts)}")
+    if counts[0] == tokens:
+        raise UsageError(f"all {tokens} positions are known: nothing is left to generate")
+    return known.nonzero()[:, 1].reshape(batch, counts[0])
+
+
 def _is_permutation(positions: Tensor) -> bool:
     tokens = positions.shape[-1]
     if int(positions.min()) < 0 or int(positions.max()) >= tokens:

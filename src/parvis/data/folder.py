@@ -1,12 +1,9 @@
-"""A folder of pictures as a data set: a class per sub-folder, captions from a metadata file, decoding that trusts
-nothing."""
+"""A folder of pictures as a data set: a class per sub-folder, captions from a metadata file."""
 
 from __future__ import annotations
 
 import csv
 import json
-import struct
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,14 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
+from parvis.data.picture import centre_crop, read_image
 from parvis.errors import DataError, UsageError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-PIXEL_LIMIT = 64_000_000
 METADATA = ("metadata.jsonl", "metadata.csv")
 CAPTION_KEYS = ("text", "caption", "prompt")
 
@@ -124,61 +119,3 @@ def _entry(row: object, known: set[str], where: str) -> tuple[str, str]:
     if place.as_posix() not in known:
         raise DataError(f"{where}: {name!r} is not among the pictures of the folder")
     return place.as_posix(), text
-
-
-def read_image(path: Path, limit: int = PIXEL_LIMIT) -> Image.Image:
-    """A picture as RGB: turned as its EXIF data say, transparency on white, palettes, CMYK, grey and 16 bits
-    converted, the first frame of many.
-
-    :raises DataError: it has more than ``limit`` pixels (checked before decoding), is damaged or of another format
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as picture:
-                if picture.width * picture.height > limit:
-                    raise DataError(
-                        f"{path} has {picture.width} x {picture.height} pixels, more than the limit of {limit}"
-                    )
-                picture.load()
-                return _rgb(ImageOps.exif_transpose(picture), path)
-    except Image.DecompressionBombError as e:
-        raise DataError(f"{path} claims more pixels than the limit of {limit}: {e}") from e
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, LookupError, TypeError, struct.error) as e:
-        raise DataError(f"{path} is not a picture that can be read ({e}); remove or replace it") from e
-
-
-def _rgb(picture: Image.Image, path: Path) -> Image.Image:
-    if picture.mode.startswith("I"):  # 16 bits a pixel
-        values = np.asarray(picture).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise DataError(
-                f"{path} has grey values outside 16 bits ({values.min()} to {values.max()}); convert it to 8 bits"
-            )
-        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
-    if picture.mode == "F":
-        raise DataError(f"{path} holds floating-point values of unknown range; convert it to 8 bits")
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        ground = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-        ground.alpha_composite(picture.convert("RGBA"))
-        return ground.convert("RGB")
-    return picture.convert("RGB")
-
-
-def centre_crop(picture: Image.Image, size: int) -> Image.Image:
-    """The middle square at ``size`` x ``size``, as ADM prepares ImageNet (guided diffusion, ``center_crop_arr``):
-    halve with a box filter while the short side is at least twice ``size``, scale it to ``size`` (bicubic), cut the
-    middle."""
-    short = min(picture.size)
-    if max(picture.size) > 8 * short:  # a thin strip: what is cut anyway is not scaled up first
-        picture = _middle(picture, min(picture.width, 8 * short), min(picture.height, 8 * short))
-    while min(picture.size) >= 2 * size:
-        picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BOX)
-    scale = size / min(picture.size)
-    picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC)
-    return _middle(picture, size, size)
-
-
-def _middle(picture: Image.Image, width: int, height: int) -> Image.Image:
-    left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    return picture.crop((left, top, left + width, top + height))

@@ -1,0 +1,98 @@
+"""Picture files that may come from anywhere: decoded with limits, as RGB or as a mask, cut to a square."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageChops, ImageOps
+
+from parvis.errors import DataError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+PIXEL_LIMIT = 64_000_000
+CLEAR = ("RGBA", "LA", "PA", "La", "RGBa")
+
+
+def read_image(source: str | Path | Image.Image, limit: int = PIXEL_LIMIT) -> Image.Image:
+    """A picture as RGB: turned as its EXIF data say, transparency on white, palettes, CMYK, grey and 16 bits
+    converted, the first frame of many.
+
+    Raises:
+        DataError: it has more than ``limit`` pixels (checked before decoding), is damaged or of another format.
+    """
+    return _rgb(_opened(source, limit), source)
+
+
+def read_mask(source: str | Path | Image.Image, limit: int = PIXEL_LIMIT) -> Image.Image:
+    """A mask as grey, white = draw anew: where the picture is transparent if it has any transparency (the convention of
+    the OpenAI API), else where it is white (that of diffusers).
+
+    Raises:
+        DataError: as :func:`read_image`.
+    """
+    picture = _opened(source, limit)
+    if picture.mode in CLEAR or "transparency" in picture.info:
+        alpha = picture.convert("RGBA").getchannel("A")
+        if alpha.getextrema()[0] < 255:
+            return ImageChops.invert(alpha)
+    return _rgb(picture, source).convert("L")
+
+
+def _opened(source: str | Path | Image.Image, limit: int) -> Image.Image:
+    """Decoded and upright, in its own mode."""
+    name = "the picture" if isinstance(source, Image.Image) else str(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if isinstance(source, Image.Image):
+                return ImageOps.exif_transpose(source)
+            with Image.open(source, formats=FORMATS) as picture:
+                if picture.width * picture.height > limit:
+                    raise DataError(
+                        f"{name} has {picture.width} x {picture.height} pixels, more than the limit of {limit}"
+                    )
+                picture.load()
+                return ImageOps.exif_transpose(picture)
+    except Image.DecompressionBombError as e:
+        raise DataError(f"{name} claims more pixels than the limit of {limit}: {e}") from e
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, LookupError, TypeError, struct.error) as e:
+        raise DataError(f"{name} is not a picture that can be read ({e}); remove or replace it") from e
+
+
+def _rgb(picture: Image.Image, source: object) -> Image.Image:
+    if picture.mode.startswith("I"):  # 16 bits a pixel
+        values = np.asarray(picture).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise DataError(
+                f"{source} has grey values outside 16 bits ({values.min()} to {values.max()}); convert it to 8 bits"
+            )
+        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+    if picture.mode == "F":
+        raise DataError(f"{source} holds floating-point values of unknown range; convert it to 8 bits")
+    if picture.mode in CLEAR or "transparency" in picture.info:
+        ground = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+        ground.alpha_composite(picture.convert("RGBA"))
+        return ground.convert("RGB")
+    return picture.convert("RGB")
+
+
+def centre_crop(picture: Image.Image, size: int) -> Image.Image:
+    """The middle square at ``size`` x ``size``, as ADM prepares ImageNet (guided diffusion, ``center_crop_arr``):
+    halve with a box filter while the short side is at least twice ``size``, scale it to ``size`` (bicubic), cut the
+    middle."""
+    short = min(picture.size)
+    if max(picture.size) > 8 * short:  # a thin strip: what is cut anyway is not scaled up first
+        picture = _middle(picture, min(picture.width, 8 * short), min(picture.height, 8 * short))
+    while min(picture.size) >= 2 * size:
+        picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BOX)
+    scale = size / min(picture.size)
+    picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC)
+    return _middle(picture, size, size)
+
+
+def _middle(picture: Image.Image, width: int, height: int) -> Image.Image:
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
