@@ -10,9 +10,12 @@ import torch
 from parvis.decode.jacobi import jacobi
 from parvis.errors import UsageError
 from parvis.generate import begin, generate, pixels, plan, stream
+from parvis.locality import lpd as locality_order
 from parvis.noise import Noise
 from parvis.request import Request
 from parvis.sampling import Sampling
+from parvis.schedule import tail
+from parvis.systems import lpd
 from toys import NAMES, VOCABULARY, given, toy
 
 CPU = torch.device("cpu")
@@ -100,6 +103,22 @@ def test_known_tokens_stay_and_shorten_the_way() -> None:
     assert passes <= toy("lpd").preset.steps
     order, _ = plan(toy("lpd"), ask("lpd", **some), CPU)
     assert order.given == 12 and sum(order.sizes) == 12 and order.before == (12,)
+
+
+def test_the_passes_are_those_that_the_schedule_has_left_or_as_asked() -> None:
+    system, some = toy("lpd"), known_of("lpd", list(range(12)), list(range(0, 24, 2)))
+    whole, _ = plan(system, ask("lpd"), CPU)
+    assert plan(system, ask("lpd", **some), CPU)[0].sizes == tail(whole.sizes, 12)
+    assert len(plan(system, ask("lpd", steps=9, **some), CPU)[0].sizes) == 9
+
+
+def test_an_order_is_planned_round_what_is_known() -> None:
+    system, some = replace(toy("lpd"), around=lpd.around(1.0)), known_of("lpd", list(range(12)), list(range(0, 24, 2)))
+    order, noise = plan(system, ask("lpd", **some), CPU)
+    want = locality_order(system.grid, order.sizes, noise, repulsion=1.0, known=some["known"])
+    assert torch.equal(order.positions, want.positions)
+    canvas, _ = generate(system, ask("lpd", **some))
+    assert (canvas.values[some["known"]] == VOCABULARY - 1).all() and canvas.known.all()
 
 
 def test_a_mask_of_nothing_is_no_editing() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parvis.errors import UsageError
-from parvis.schedule import constant, cosine, group_sizes, published
+from parvis.schedule import constant, cosine, group_sizes, published, tail
 
 TABLES = json.loads((Path(__file__).parent / "golden" / "lpd_tables.json").read_text())["tables"]
 LOOKUP = [
@@ -76,3 +76,14 @@ def test_constant_groups():
 def test_bad_calls_say_what_is_possible(make, words):
     with pytest.raises(UsageError, match=words):
         make()
+
+
+@pytest.mark.parametrize(("left", "sizes"), [(10, (1, 2, 3, 4)), (9, (2, 3, 4)), (8, (1, 3, 4)), (4, (4,)), (1, (1,))])
+def test_the_tail_is_the_end_of_a_schedule(left: int, sizes: tuple[int, ...]) -> None:
+    assert tail((1, 2, 3, 4), left) == sizes
+
+
+@pytest.mark.parametrize("left", [0, 11])
+def test_a_tail_of_nothing_or_too_much_is_refused(left: int) -> None:
+    with pytest.raises(UsageError, match=r"1\.\.10"):
+        tail((1, 2, 3, 4), left)

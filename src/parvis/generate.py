@@ -19,6 +19,7 @@ from parvis.errors import UsageError
 from parvis.noise import Noise
 from parvis.order import Order
 from parvis.request import Request
+from parvis.schedule import tail
 from parvis.system import System
 
 
@@ -42,8 +43,21 @@ def plan(system: System, request: Request, device: torch.device) -> tuple[Order,
         )
     if request.known is not None and bool(request.known.any()):
         known = request.known.to(order.positions.device)
-        order = order.without(known) if system.edits == "any" else _continued(order, known, system.name)
+        if system.edits != "any":
+            order = _continued(order, known, system.name)
+        else:
+            order = _round_about(system, order, known, request.steps is not None, noise)
     return order.to(device), noise
+
+
+def _round_about(system: System, order: Order, known: Tensor, asked: bool, noise: Noise) -> Order:
+    """The order of what is not known: in as many passes as were ``asked`` for, else in those that the schedule has left
+    when that much is known."""
+    left = order.without(known)
+    sizes = left.sizes if asked else tail(order.sizes, sum(left.sizes))
+    if system.around is not None:
+        return system.around(system.grid, sizes, noise, known)
+    return Order(left.positions, sizes, left.given)
 
 
 def _continued(order: Order, known: Tensor, name: str) -> Order:

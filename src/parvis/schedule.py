@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 from parvis.errors import UsageError
@@ -119,6 +120,25 @@ def constant(tokens: int, size: int) -> tuple[int, ...]:
         raise UsageError(f"a group holds 1..{tokens} of {tokens} tokens; got {size}")
     full, rest = divmod(tokens, size)
     return (size,) * full + ((rest,) if rest else ())
+
+
+def tail(sizes: Sequence[int], left: int) -> tuple[int, ...]:
+    """The end of a schedule that covers the last ``left`` tokens: what remains of it where the others are known.
+
+    The first group may be a part of one.
+
+    Raises:
+        UsageError: ``left`` outside 1..sum(sizes).
+    """
+    if not 1 <= left <= sum(sizes):
+        raise UsageError(f"1..{sum(sizes)} tokens can be left; got {left}")
+    kept: list[int] = []
+    for size in reversed(sizes):
+        if left == 0:
+            break
+        kept.append(min(size, left))
+        left -= kept[-1]
+    return tuple(reversed(kept))
 
 
 def _check(tokens: int, steps: int) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from torch import Tensor
+
 from parvis.decode.job import Decoder
 from parvis.errors import IncompatibleParts
 from parvis.grid import Grid
@@ -21,6 +23,8 @@ from parvis.tokenizer.base import Tokenizer
 Edits = Literal["any", "prefix", "none"]
 Planner = Callable[[Grid, int, Noise], Order]
 """(grid, steps, noise) -> order; ``steps`` is ignored where the order fixes it."""
+Around = Callable[[Grid, tuple[int, ...], Noise, Tensor], Order]
+"""(grid, sizes of what is left, noise, known bool [B, N]) -> order that begins with what is known."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class System:
         decoder: the algorithm box.
         guidance: scale -> guidance rule (scale of every rank).
         preset: how it is sampled by default.
+        around: plans the order round known tokens; without it they are left out of the order made without them.
         edits: which known tokens it can be given: ``any`` set, a ``prefix`` of its order, or ``none``.
         fixed_passes: one pass per group of the order (False where a decoder may need fewer or more).
         takes: what conditions it: ``classes`` (long [B]) or ``words`` (captions).
@@ -63,6 +68,7 @@ class System:
     decoder: Decoder
     guidance: Callable[[float], Guidance]
     preset: Preset
+    around: Around | None = None
     edits: Edits = "any"
     takes: Literal["classes", "words"] = "classes"
     fixed_passes: bool = True

@@ -36,7 +36,7 @@ def read_mask(source: str | Path | Image.Image, limit: int = PIXEL_LIMIT) -> Ima
     picture = _opened(source, limit)
     if picture.mode in CLEAR or "transparency" in picture.info:
         alpha = picture.convert("RGBA").getchannel("A")
-        if alpha.getextrema()[0] < 255:
+        if np.asarray(alpha).min() < 255:
             return ImageChops.invert(alpha)
     return _rgb(picture, source).convert("L")
 

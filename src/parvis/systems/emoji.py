@@ -72,6 +72,7 @@ def emoji(
         tokenizer=codes,
         models={"main": model},
         order=lpd.locality() if kind == "lpd" else lambda grid, steps, noise: raster(grid),
+        around=lpd.around() if kind == "lpd" else None,
         decoder=parallel,
         guidance=guidance.constant,
         preset=Preset(steps, scale, Sampling(temperature=temperature, top_p=top_p)),

@@ -113,6 +113,11 @@ def locality(repulsion: float = 2.0) -> Callable[[Grid, int, Noise], Order]:
     return lambda grid, steps, noise: locality_order(grid, group_sizes(grid.tokens, steps), noise, repulsion=repulsion)
 
 
+def around(repulsion: float = 2.0) -> Callable[[Grid, tuple[int, ...], Noise, Tensor], Order]:
+    """Plans the same order round known tokens, which count as generated (editing)."""
+    return lambda grid, sizes, noise, known: locality_order(grid, sizes, noise, repulsion=repulsion, known=known)
+
+
 def lpd(
     size: str = "l",
     resolution: int = 256,
@@ -141,6 +146,7 @@ def lpd(
         tokenizer=tokenizer,
         models={"main": transformer(SIZES[size], grid, vocabulary=tokenizer.vocabulary, condition=condition)},
         order=locality(repulsion),
+        around=around(repulsion),
         decoder=parallel,
         guidance=guidance.linear,
         preset=Preset(steps=steps, guidance=scale),
