@@ -19,7 +19,7 @@ from parvis.errors import UsageError
 from parvis.noise import Noise
 from parvis.order import Order
 from parvis.request import Request
-from parvis.schedule import tail
+from parvis.schedule import cosine, tail
 from parvis.system import System
 
 
@@ -46,15 +46,16 @@ def plan(system: System, request: Request, device: torch.device) -> tuple[Order,
         if system.edits != "any":
             order = _continued(order, known, system.name)
         else:
-            order = _round_about(system, order, known, request.steps is not None, noise)
+            order = _round_about(system, order, known, request.steps, noise)
     return order.to(device), noise
 
 
-def _round_about(system: System, order: Order, known: Tensor, asked: bool, noise: Noise) -> Order:
-    """The order of what is not known: in as many passes as were ``asked`` for, else in those that the schedule has left
-    when that much is known."""
+def _round_about(system: System, order: Order, known: Tensor, steps: int | None, noise: Noise) -> Order:
+    """The order of what is not known: in ``steps`` passes (as many as there are tokens at most), else in those that the
+    schedule has left when that much is known."""
     left = order.without(known)
-    sizes = left.sizes if asked else tail(order.sizes, sum(left.sizes))
+    tokens = left.tokens - left.given
+    sizes = tail(order.sizes, tokens) if steps is None else cosine(tokens, min(steps, tokens))
     if system.around is not None:
         return system.around(system.grid, sizes, noise, known)
     return Order(left.positions, sizes, left.given)
