@@ -18,6 +18,7 @@ from parvis.engine.runner import Runner, run
 from parvis.errors import UsageError
 from parvis.noise import Noise
 from parvis.order import Order
+from parvis.planners import planned
 from parvis.request import Request
 from parvis.system import System
 
@@ -34,12 +35,10 @@ class Progress:
 def plan(system: System, request: Request, device: torch.device) -> tuple[Order, Noise]:
     """The order of a request's images, known tokens first, and the noise they are drawn with."""
     noise = Noise(request.seeds, device)
-    order = system.order(system.grid, request.steps or system.preset.steps, noise)
-    if request.steps is not None and len(order.sizes) != request.steps:
-        raise UsageError(
-            f"{system.name} takes {len(order.sizes)} passes, its order fixes that; got steps={request.steps}: leave "
-            "steps out, or use a system that takes any number, such as lpd"
-        )
+    planner, who = request.order or system.order, f"{system.name} in this order" if request.order else system.name
+    order = planned(planner, system.grid, request.steps, noise, usual=system.preset.steps, who=who)
+    if order.given and request.known is None:
+        raise UsageError(f"the order takes {order.given} positions as given, but no known tokens come with the request")
     if request.known is not None and bool(request.known.any()):
         known = request.known.to(order.positions.device)
         order = order.without(known) if system.edits == "any" else _continued(order, known, system.name)

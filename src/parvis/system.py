@@ -13,14 +13,11 @@ from parvis.grid import Grid
 from parvis.guidance import Guidance
 from parvis.model.framing import content
 from parvis.model.transformer import Transformer
-from parvis.noise import Noise
-from parvis.order import Order
+from parvis.planners import Planner
 from parvis.sampling import Sampling
 from parvis.tokenizer.base import Tokenizer
 
 Edits = Literal["any", "prefix", "none"]
-Planner = Callable[[Grid, int, Noise], Order]
-"""(grid, steps, noise) -> order; ``steps`` is ignored where the order fixes it."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +74,11 @@ class System:
             )
         for name, model in self.models.items():
             self._check(name, model)
+
+    @property
+    def takes_any_order(self) -> bool:
+        """Whether it draws in whatever order it is handed; others know only their own."""
+        return self.edits == "any"
 
     def _check(self, name: str, model: Transformer) -> None:
         out = model.head.out.out_features
