@@ -97,7 +97,7 @@ def measure(pipeline: Pipeline, args: argparse.Namespace) -> list[dict[str, Any]
         runs = {str(passes): partial(draw, passes) for passes in steps}
         found = race(runs, args.batch, args.repeat)
         models = list(pipeline.system.models.values())
-        places = {
+        places: dict[str, list[tuple[object, str]]] = {
             "model": [(model, name) for model in models for name in ("answer", "context")],
             "tokenizer": [(pipeline.system.tokenizer, name) for name in ("decode", "view")],
         }

@@ -138,7 +138,7 @@ def of_system(system: System) -> dict[str, Any]:
         "orders": "any: `parvis generate --order NAME`" if system.takes_any_order else "its own only",
         "known tokens": {"any": "any set", "prefix": "the first of its order", "none": "none"}[system.edits],
         **{f"model {name}": parameters(model) for name, model in system.models.items()},
-        "tokenizer": parameters(system.tokenizer),
+        "tokenizer size": parameters(system.tokenizer),
     }
 
 

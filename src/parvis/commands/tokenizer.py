@@ -75,8 +75,11 @@ def run_info(args: argparse.Namespace) -> int:
         "factor": tokenizer.factor,
         "codes": tokenizer.vocabulary,
         "parameters": sum(parameter.numel() for parameter in tokenizer.parameters()),
-        **{key: recorded(value) for key, value in config.about.items()},
     }
+    if config.system == KIND:
+        facts |= {key: recorded(value) for key, value in config.about.items()}
+    elif "tokenizer" in config.about:
+        facts["hash"] = config.about["tokenizer"]
     if args.json:
         print_json(facts)
         return 0
@@ -99,7 +102,7 @@ def recorded(text: str) -> object:
 
 
 def run_reconstruct(args: argparse.Namespace) -> int:
-    from parvis.data.folder import centre_crop, read_image
+    from parvis.data.picture import centre_crop, read_image
     from parvis.files import check_writable
     from parvis.output import save_png
 

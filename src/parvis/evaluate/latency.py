@@ -130,5 +130,5 @@ def _timed(owner: object, name: str, part: str, seconds: dict[str, float]) -> It
 
 def settle() -> None:
     """Wait until the accelerator has done what it was given; at once where none is used."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.synchronize()
