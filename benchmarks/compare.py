@@ -22,17 +22,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conditions import differences, facts_of, machine, versions
+from conditions import differences, facts_of, versions
 from judge import NETS, SCORES, SPLITS, Bench, Judged, bench, captions, common_ground, judge
 from PIL import Image
 from samples import Pictures, Settings, Wanted, draw, settings, through
 
+from parvis.assemble import read_folder
 from parvis.errors import ParvisError, UsageError
 from parvis.evaluate.frechet import ratio
 from parvis.evaluate.latency import race
+from parvis.evaluate.machine import machine
 from parvis.files import write_bytes
 from parvis.output import format_table, save_png, sheet
-from parvis.pipeline import Pipeline, load, read_folder
+from parvis.pipeline import Pipeline, load
 from parvis.weights.catalog import find
 from parvis.weights.folder import load_config
 

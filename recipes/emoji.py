@@ -1,7 +1,7 @@
 """The bundled models: Noto emoji from words, LPD and a raster baseline of the same size, data and number of images.
 
     parvis data fetch emoji
-    parvis train emoji-tokenizer
+    parvis tokenizer train emoji
     parvis train emoji-64 --tokenizer runs/emoji-tokenizer/model
     parvis train emoji-64-raster --tokenizer runs/emoji-tokenizer/model
     parvis train emoji-128 --tokenizer runs/emoji-tokenizer/model --start runs/emoji-64/model
@@ -18,13 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from parvis.assemble import read_folder
 from parvis.data.codes import CodeCache, encode_dataset, tokenizer_hash
 from parvis.data.emoji import EmojiSet, load_emoji
 from parvis.generate import generate, pixels
 from parvis.model.transformer import Transformer
 from parvis.order import Order, raster
 from parvis.output import save_png, sheet, to_images
-from parvis.pipeline import read_folder
 from parvis.request import Request
 from parvis.schedule import group_sizes
 from parvis.system import System

@@ -1,7 +1,7 @@
 """The tokenizer of the bundled models.
 
     parvis data fetch emoji
-    parvis train emoji-tokenizer --out runs/tokenizer
+    parvis tokenizer train emoji
 
 Seed 0, one thread of an Intel Xeon at 2.5 GHz (AVX-512, no bfloat16) in float32: 1400 steps in 31 minutes, then the
 decoder alone in 2 more. 2.7M parameters. On the 250 pictures of held-out bases, PSNR of the mean error (mean of the

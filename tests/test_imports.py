@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src"
+# fmt: off
 # From below to above. A name stands for the module and all within it; where two names fit, the longer one counts.
 LAYERS = (
     ("errors",),
-    ("files", "precision", "grid", "sampling", "schedule", "noise", "order", "locality", "canvas", "guidance"),
-    ("output", "data", "weights", "weights.config", "weights.folder", "weights.keys", "weights.catalog"),
+    (
+        "files", "progress", "meta", "precision", "grid", "sampling", "schedule", "noise", "order", "locality",
+        "planners", "canvas", "guidance",
+    ),
+    ("output", "chart", "data", "weights", "weights.config", "weights.folder", "weights.keys", "weights.catalog"),
     ("predict", "tokenizer", "model", "cache"),
     ("data.codes",),
     ("decode",),
@@ -22,9 +26,11 @@ LAYERS = (
     ("request", "generate", "engine", "train", "evaluate", "edit"),
     ("systems",),
     ("weights.maps", "verify"),
+    ("assemble",),
     ("pipeline",),
     ("commands", "cli"),
 )
+# fmt: on
 STRANGERS = {("decode", "model"), ("model", "decode"), ("tokenizer", "model"), ("model", "tokenizer")}
 OUTSIDE = {"torch", "numpy", "PIL", "safetensors"}
 MODULES = {

@@ -16,10 +16,16 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from parvis.commands import data, demo, encode, generate, listing, show, train, verify
+from parvis.commands import bench, compare, data, demo, encode, generate, listing, order, show, tokenizer, train, verify
 from parvis.errors import ParvisError, UnknownName, UsageError
 
-MODULES = (generate, demo, listing, show, verify, data, encode, train)
+GROUPS = (
+    ("draw", (generate, compare, demo), 'parvis generate "red apple" -n 4 -o out'),
+    ("look", (listing, show, order), "parvis order lpd --grid 16x16 --steps 20 -o order.gif"),
+    ("measure", (bench, verify), "parvis bench --batch 1,8"),
+    ("train", (data, tokenizer, encode, train), "parvis data fetch emoji"),
+)
+"""What ``parvis --help`` shows together: a word, the commands, an example."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -61,11 +67,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments, with the function to call in ``run``. Raises :class:`UsageError`, naming what is near."""
-    parser = Parser(prog="parvis", description="Autoregressive visual generation, made parallel.", allow_abbrev=False)
+    parser = Parser(
+        prog="parvis",
+        usage="parvis COMMAND ...",
+        description="Autoregressive visual generation, made parallel.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in MODULES:
-        module.add(commands)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, help=argparse.SUPPRESS, prog="parvis")
+    parts = []
+    for title, modules, example in GROUPS:
+        before = len(commands._choices_actions)
+        for module in modules:
+            module.add(commands)
+        lines = [f"  {action.dest:10} {action.help}" for action in commands._choices_actions[before:]]
+        parts.append("\n".join([f"{title}:", *lines, f"    {example}"]))
+    parser.epilog = "\n\n".join([*parts, "`parvis COMMAND --help` says more, with examples."])
     name = next((word for word in argv if not word.startswith("-")), None)
     if name is not None and name not in commands.choices:
         raise UnknownName("command", name, commands.choices)
@@ -73,7 +91,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if unknown:
         shown = commands.choices[name].format_usage() if name else ""
         option = unknown[0].split("=")[0]
-        raise UnknownName("argument", option, re.findall(r"--[a-z-]+", shown))
+        raise UnknownName("argument", option, re.findall(r"--?[a-z-]+", shown))
     return args
 
 

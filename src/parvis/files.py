@@ -46,6 +46,29 @@ def make_folder(path: str | Path) -> Path:
     return target
 
 
+def check_writable(path: str | Path, *, folder: bool = False) -> Path:
+    """Whether ``path`` could be written as a file, or as a ``folder`` of files, making nothing: before long work.
+
+    Raises:
+        OutputError: something else of that name is there, or the nearest folder above may not be written to.
+    """
+    target = Path(path)
+    if target.exists() and target.is_dir() != folder:
+        raise _unwritable(target, "it is a file" if folder else "it is a folder")
+    place = target if folder else target.parent
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise _unwritable(target, f"{str(place)!r} is a file")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise _unwritable(target, f"{str(place)!r} may not be written to")
+    return target
+
+
+def _unwritable(target: Path, why: str) -> OutputError:
+    return OutputError(f"cannot write {str(target)!r}: {why}; choose another place")
+
+
 @contextlib.contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of ``path`` when the block ends without an error.

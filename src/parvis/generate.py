@@ -18,6 +18,7 @@ from parvis.engine.runner import Runner, run
 from parvis.errors import UsageError
 from parvis.noise import Noise
 from parvis.order import Order
+from parvis.planners import planned
 from parvis.request import Request
 from parvis.schedule import cosine, tail
 from parvis.system import System
@@ -35,28 +36,26 @@ class Progress:
 def plan(system: System, request: Request, device: torch.device) -> tuple[Order, Noise]:
     """The order of a request's images, known tokens first, and the noise they are drawn with."""
     noise = Noise(request.seeds, device)
-    order = system.order(system.grid, request.steps or system.preset.steps, noise)
-    if request.steps is not None and len(order.sizes) != request.steps:
-        raise UsageError(
-            f"{system.name} takes {len(order.sizes)} passes, its order fixes that; got steps={request.steps}: leave "
-            "steps out, or use a system that takes any number, such as lpd"
-        )
+    planner, who = request.order or system.order, f"{system.name} in this order" if request.order else system.name
+    order = planned(planner, system.grid, request.steps, noise, usual=system.preset.steps, who=who)
+    if order.given and request.known is None:
+        raise UsageError(f"the order takes {order.given} positions as given, but no known tokens come with the request")
     if request.known is not None and bool(request.known.any()):
         known = request.known.to(order.positions.device)
         if system.edits != "any":
             order = _continued(order, known, system.name)
         else:
-            order = _round_about(system, order, known, request.steps, noise)
+            order = _round_about(system, order, known, request, noise)
     return order.to(device), noise
 
 
-def _round_about(system: System, order: Order, known: Tensor, steps: int | None, noise: Noise) -> Order:
-    """The order of what is not known: in ``steps`` passes (as many as there are tokens at most), else in those that the
-    schedule has left when that much is known."""
+def _round_about(system: System, order: Order, known: Tensor, request: Request, noise: Noise) -> Order:
+    """The order of what is not known: in as many passes as the request says (at most one a token), else in those that
+    the schedule has left when that much is known."""
     left = order.without(known)
     tokens = left.tokens - left.given
-    sizes = tail(order.sizes, tokens) if steps is None else cosine(tokens, min(steps, tokens))
-    if system.around is not None:
+    sizes = tail(order.sizes, tokens) if request.steps is None else cosine(tokens, min(request.steps, tokens))
+    if system.around is not None and request.order is None:
         return system.around(system.grid, sizes, noise, known)
     return Order(left.positions, sizes, left.given)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, features
 
-from parvis.errors import OutputError, UsageError
+from parvis.errors import DataError, OutputError, UsageError
 from parvis.files import write_bytes
 
 if TYPE_CHECKING:
@@ -76,9 +76,18 @@ def save_png(path: str | Path, image: Image.Image, origin: Origin | None = None)
 
 
 def read_origin(path: str | Path) -> Origin | None:
-    """What :func:`save_png` wrote into ``path``; ``None`` if there is nothing of the kind."""
-    with Image.open(path, formats=["PNG"]) as image:
-        text = getattr(image, "text", {})
+    """What :func:`save_png` wrote into ``path``; ``None`` if there is nothing of the kind.
+
+    Raises :class:`DataError` if ``path`` is no PNG file that can be read.
+    """
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.load()  # text may stand behind the pixels
+            text = getattr(image, "text", {})
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path} is not a PNG file that can be read ({error}); give a picture that Parvis wrote"
+        ) from error
     try:
         return Origin(text["prompt"], int(text["seed"]), text["model"], json.loads(text["settings"]))
     except (KeyError, ValueError):
@@ -106,6 +115,44 @@ def sheet(images: Sequence[Image.Image], captions: Sequence[str], *, columns: in
         page.paste(fitted, (x + (tile - fitted.width) // 2, y + (tile - fitted.height) // 2))
         for k, text in enumerate(_wrap(caption, tile + GAP - 4, font)):
             draw.text((x + tile / 2, y + tile + 6 + k * line), text, fill=INK, font=font, anchor="ma")
+    return page
+
+
+def matrix(
+    cells: Sequence[Sequence[Image.Image | None]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    title: str = "",
+    tile: int = 160,
+) -> Image.Image:
+    """Pictures in rows and columns that have names, on white; ``None`` leaves a grey dash.
+
+    Pictures are fitted as in :func:`sheet`. Raises :class:`UsageError` if names and pictures do not match.
+    """
+    if not rows or not columns or [len(row) for row in cells] != [len(columns)] * len(rows):
+        raise UsageError(f"{len(rows)} x {len(columns)} names need as many pictures; got rows of {[*map(len, cells)]}")
+    font, large = ImageFont.load_default(13), ImageFont.load_default(16)
+    left = MARGIN + round(max(font.getlength(name) for name in rows)) + GAP
+    top = MARGIN + (32 if title else 0) + 22
+    step = tile + GAP
+    wide = max(left + len(columns) * step - GAP, MARGIN + round(large.getlength(title))) + MARGIN
+    page = Image.new("RGB", (wide, top + len(rows) * step - GAP + MARGIN), WHITE)
+    draw = ImageDraw.Draw(page)
+    draw.text((MARGIN, MARGIN), title, fill=INK, font=large)
+    for j, name in enumerate(columns):
+        draw.text((left + j * step + tile / 2, top - 8), name, fill=INK, font=font, anchor="ms")
+    for i, (name, row) in enumerate(zip(rows, cells, strict=True)):
+        draw.text((left - GAP, top + i * step + tile / 2), name, fill=INK, font=font, anchor="rm")
+        for j, image in enumerate(row):
+            x, y = left + j * step, top + i * step
+            if image is None:
+                draw.line(
+                    (x + tile / 2 - 8, y + tile / 2, x + tile / 2 + 8, y + tile / 2), fill=(190, 190, 190), width=2
+                )
+                continue
+            fitted = _fit(image.convert("RGB"), tile)
+            page.paste(fitted, (x + (tile - fitted.width) // 2, y + (tile - fitted.height) // 2))
     return page
 
 

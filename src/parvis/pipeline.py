@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
+from parvis.assemble import Kinds, kinds_in, kinds_of, published, random_system, read_folder, tensors_as
 from parvis.data.captions import Words
-from parvis.errors import UnknownName, UsageError, WeightsError
+from parvis.errors import UsageError
 from parvis.generate import pixels, stream
 from parvis.model.linear import pack
+from parvis.order import Order
 from parvis.output import Origin, save_png, to_images
+from parvis.planners import Planner, find_planner, fixed
 from parvis.precision import resolve
 from parvis.request import Request
 from parvis.sampling import Sampling
 from parvis.system import System
-from parvis.systems import PUBLISHED, SYSTEMS
+from parvis.systems import PUBLISHED
 from parvis.weights.catalog import find
-from parvis.weights.folder import expectation, load_config, load_document, load_tensors
+from parvis.weights.config import FolderConfig
+from parvis.weights.folder import load_config, save_folder
+from parvis.weights.shards import parse_size
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,23 @@ class Pipeline:
 
     Args:
         system: with its weights loaded. words: the vocabulary of a text-conditional system.
+        config: what ``config.json`` says of the system; :meth:`save_pretrained` needs it.
+        stored: the dtypes to save in; those of ``system`` unless given.
         device: where it runs. precision: ``fp32``, ``bf16`` or ``None`` for what the device does best.
     """
 
     def __init__(
-        self, system: System, *, words: Words | None = None, device: str | None = None, precision: str | None = None
+        self,
+        system: System,
+        *,
+        words: Words | None = None,
+        config: FolderConfig | None = None,
+        stored: Kinds | None = None,
+        device: str | None = None,
+        precision: str | None = None,
     ) -> None:
-        self.system, self.words = system, words
+        self.system, self.words, self.config = system, words, config
+        self._stored = stored or kinds_of(system)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dtype = resolve(precision, self.device)
         for module in (system.tokenizer, *system.models.values()):
@@ -97,6 +112,33 @@ class Pipeline:
     @property
     def name(self) -> str:
         return self.system.name
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, device: str | None = None, precision: str | None = None) -> Pipeline:
+        """The same as :func:`load`."""
+        return load(name, device=device, precision=precision)
+
+    def save_pretrained(self, folder: str | Path, *, max_shard_size: int | str = "5GB") -> Path:
+        """Write a model folder that :func:`load` reads, in the precision that the weights were stored in.
+
+        Args:
+            max_shard_size: a larger file is divided into ``model-00001-of-0000N.safetensors`` and so on.
+
+        Raises:
+            UsageError: nobody has said what the system is called (``config``), or the weights were rounded on loading.
+            OutputError: the folder cannot be written, or holds something else.
+        """
+        if self.config is None:
+            raise UsageError(
+                f"this {self.name} was made from parts, which a folder cannot name; give Pipeline(..., config="
+                "FolderConfig(system, arguments)) to save it"
+            )
+        limit = parse_size(max_shard_size)
+        words = None if self.words is None else {"words": list(self.words.vocabulary), "slots": self.words.slots}
+        config = replace(self.config, words="words.json" if words else None)
+        documents = {"words.json": words} if words else {}
+        save_folder(folder, config, tensors_as(self.system, self._stored), documents, max_shard_bytes=limit)
+        return Path(folder)
 
     def generate(
         self,
@@ -109,32 +151,43 @@ class Pipeline:
         temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
+        order: str | Order | Planner | None = None,
         batch: int = 64,
+        progress: Callable[[int, int], object] | None = None,
     ) -> Images:
         """Draw ``n`` pictures of every prompt.
 
         Args:
             prompts: captions, or class numbers for a class-conditional system.
             seed: of the first picture, the others count on from it; or one seed per picture. A picture depends on its
-                own
-                seed alone: it is the same in any batch.
+                own seed alone: it is the same in any batch.
             steps, guidance, temperature, top_k, top_p: as the model's preset unless given.
+            order: a name (``parvis.planners.PLANNERS``), an :class:`Order` or a function (grid, steps, noise) -> order
+                in place of the model's own, for models that take any.
             batch: how many pictures are drawn at once.
+            progress: called after every pass with how many are done and how many there will be, over all batches.
         """
         start = time.perf_counter()
         asked, seeds, given = self._read(prompts, n, seed)
+        if batch < 1:
+            raise UsageError(f"batch is {batch}; draw at least 1 picture at once")
         sampling = self._sampling(temperature, top_k, top_p)
         images: list[Image.Image] = []
-        passes = 0
+        passes = done = 0
         for low in range(0, len(asked), batch):
             part = slice(low, low + batch)
-            request = Request(given[part], tuple(seeds[part]), steps, guidance, sampling)
+            planner = _planner(order, part, len(asked))
+            request = Request(given[part], tuple(seeds[part]), steps, guidance, sampling, order=planner)
             for event in stream(self.system, request, self.device):
                 last = event
-            passes = max(passes, last.index)
+                if progress is not None:
+                    total = done + (event.total or self.system.grid.tokens) * -(-(len(asked) - low) // batch)
+                    progress(done + event.index, total)
+            passes, done = max(passes, last.index), done + last.index
             images += to_images(pixels(self.system, last.canvas))
         settings: dict[str, object] = {
             "steps": passes,
+            "order": order if isinstance(order, str) else "own" if order is None else "custom",
             "guidance": self.system.preset.guidance if guidance is None else guidance,
             "temperature": sampling.temperature,
             "top_k": sampling.top_k,
@@ -155,10 +208,13 @@ class Pipeline:
         temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
+        order: str | Order | Planner | None = None,
     ) -> Iterator[Step]:
         """As :meth:`generate`, one :class:`Step` after every pass; ``step.images`` shows the canvas filling up."""
-        _, seeds, given = self._read(prompts, n, seed)
-        request = Request(given, tuple(seeds), steps, guidance, self._sampling(temperature, top_k, top_p))
+        asked, seeds, given = self._read(prompts, n, seed)
+        planner = _planner(order, slice(None), len(asked))
+        sampling = self._sampling(temperature, top_k, top_p)
+        request = Request(given, tuple(seeds), steps, guidance, sampling, order=planner)
         for event in stream(self.system, request, self.device):
             canvas = event.canvas
             yield Step(event.index, event.total, canvas.known.clone(), canvas.values.clone(), self.system)
@@ -200,6 +256,17 @@ class Pipeline:
         return torch.tensor(number)
 
 
+def _planner(order: str | Order | Planner | None, part: slice, count: int) -> Planner | None:
+    """``order`` as a planner for the pictures ``part`` of ``count``."""
+    if isinstance(order, str):
+        return find_planner(order)
+    if not isinstance(order, Order):
+        return order
+    if order.positions.ndim == 1:
+        return fixed(order)
+    return fixed(Order(order.batch(count)[part], order.sizes, order.given, order.before))
+
+
 def _show(system: System, codes: Tensor, known: Tensor) -> list[Image.Image]:
     """Decode a part-filled canvas of a flat grid, white where nothing is known (other grids: as they decode)."""
     with torch.inference_mode():
@@ -217,7 +284,8 @@ def load(
     """A model ready to draw.
 
     Args:
-        name: a bundled model (``emoji-64``), a Parvis model folder, or a published system with ``random_weights``.
+        name: a bundled model (``emoji-64``; ``emoji`` is the best of them), a model folder, or a published system with
+            ``random_weights``.
         device: e.g. ``cpu`` or ``cuda``; the best there is unless given. precision: ``fp32``, ``bf16`` or ``auto``.
         random_weights: a seed: build a published system with random weights (for timing and trying out).
 
@@ -225,51 +293,9 @@ def load(
         UnknownName: no such model. WeightsError: a folder that is damaged or does not fit.
     """
     if random_weights is not None:
-        if name not in PUBLISHED:
-            raise UnknownName("published system", str(name), PUBLISHED)
-        with torch.device("meta"):
-            system = PUBLISHED[str(name)]()
-        torch.manual_seed(random_weights)
-        for module in (system.tokenizer, *system.models.values()):
-            _fill(module)
-        return Pipeline(system, device=device, precision=precision)
-    system, words = read_folder(find(name, also=PUBLISHED))
-    return Pipeline(system, words=words, device=device, precision=precision)
-
-
-def read_folder(folder: Path) -> tuple[System, Words | None]:
-    """The system of a model folder with its weights, in the type they are stored in, and its words."""
-    config = load_config(folder)
-    if config.system not in SYSTEMS:
-        raise UnknownName("system in config.json", config.system, SYSTEMS)
-    try:
-        with torch.device("meta"):
-            system = SYSTEMS[config.system](**config.arguments)
-    except TypeError as error:
-        raise WeightsError(f"{folder}: config.json does not describe a {config.system!r} system: {error}") from error
-    parts: dict[str, nn.Module] = {
-        "tokenizer.safetensors": system.tokenizer,
-        "model.safetensors": system.models["main"],
-    }
-    for file, module in parts.items():
-        tensors = load_tensors(folder, expectation(module), file=file, config=config)
-        module.load_state_dict(tensors, assign=True)
-    words = None
-    if config.words is not None:
-        document = load_document(folder, config.words, config=config)
-        words = Words(tuple(document["words"]), int(document["slots"]))
-    return system, words
-
-
-def _fill(module: nn.Module) -> None:
-    """Replace meta tensors by random ones, N(0, 0.02); norms are left at one."""
-    for part in module.modules():
-        for name, parameter in list(part.named_parameters(recurse=False)):
-            if parameter.is_meta:
-                value = torch.empty(parameter.shape).normal_(std=0.02)
-                if parameter.dim() == 1 and name == "weight":
-                    value = torch.ones(parameter.shape)
-                part._parameters[name] = nn.Parameter(value, requires_grad=False)
-        for name, buffer in list(part.named_buffers(recurse=False)):
-            if buffer.is_meta:
-                part._buffers[name] = torch.zeros(buffer.shape, dtype=buffer.dtype)
+        config, system = published(str(name)), random_system(str(name), random_weights)
+        return Pipeline(system, config=config, device=device, precision=precision)
+    folder = find(name, also=PUBLISHED)
+    system, words = read_folder(folder)
+    config, stored = load_config(folder), kinds_in(folder, system)
+    return Pipeline(system, words=words, config=config, stored=stored, device=device, precision=precision)

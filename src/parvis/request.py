@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from parvis.errors import UsageError
+from parvis.errors import IncompatibleParts, UsageError
 from parvis.model.context import Features, Given
+from parvis.planners import Planner
 from parvis.sampling import Sampling
 from parvis.system import System
 
@@ -21,6 +22,7 @@ class Request:
         given: what conditions them: classes long [B], words long [B, T], or text features.
         seeds: one whole number per image; an image depends on its own seed alone, not on its company.
         steps, guidance, sampling: as the system's preset where ``None``. Guidance 1 means none.
+        order: plans the order in place of the system's own; only for systems that take any.
         values, known: known tokens (editing), long [B, N] and bool [B, N]; every image must know equally many.
     """
 
@@ -31,6 +33,7 @@ class Request:
     sampling: Sampling | None = None
     values: Tensor | None = None
     known: Tensor | None = None
+    order: Planner | None = None
 
     @property
     def batch(self) -> int:
@@ -48,6 +51,11 @@ class Request:
         tokens = system.grid.tokens
         if self.steps is not None and not 1 <= self.steps <= tokens:
             raise UsageError(f"steps is {self.steps}; {system.name} has {tokens} tokens, so give 1 to {tokens}")
+        if self.order is not None and not system.takes_any_order:
+            raise IncompatibleParts(
+                f"{system.name} takes one order only, its own, which its weights were trained for; leave the order "
+                "out, or use a model that takes any, such as emoji"
+            )
         if (self.values is None) != (self.known is None):
             raise UsageError("known tokens need both their values and the mask that says which they are")
         if self.known is not None and self.values is not None:

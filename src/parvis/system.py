@@ -7,24 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from torch import Tensor
-
 from parvis.decode.job import Decoder
 from parvis.errors import IncompatibleParts
 from parvis.grid import Grid
 from parvis.guidance import Guidance
 from parvis.model.framing import content
 from parvis.model.transformer import Transformer
-from parvis.noise import Noise
-from parvis.order import Order
+from parvis.planners import Around, Planner
 from parvis.sampling import Sampling
 from parvis.tokenizer.base import Tokenizer
 
 Edits = Literal["any", "prefix", "none"]
-Planner = Callable[[Grid, int, Noise], Order]
-"""(grid, steps, noise) -> order; ``steps`` is ignored where the order fixes it."""
-Around = Callable[[Grid, tuple[int, ...], Noise, Tensor], Order]
-"""(grid, sizes of what is left, noise, known bool [B, N]) -> order that begins with what is known."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +76,11 @@ class System:
             )
         for name, model in self.models.items():
             self._check(name, model)
+
+    @property
+    def takes_any_order(self) -> bool:
+        """Whether it draws in whatever order it is handed; others know only their own."""
+        return self.edits == "any"
 
     def _check(self, name: str, model: Transformer) -> None:
         out = model.head.out.out_features

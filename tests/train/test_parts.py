@@ -1,6 +1,5 @@
-"""Batches, average, rates, parameter groups, the progress line."""
+"""Batches, average, rates, parameter groups."""
 
-import io
 from itertools import pairwise
 
 import pytest
@@ -11,7 +10,6 @@ from parvis.errors import UsageError
 from parvis.train.data import choose_caption, gather, shuffled, weighted
 from parvis.train.ema import Ema
 from parvis.train.optim import clip, decays, optimizers, rate
-from parvis.train.progress import Progress
 from parvis.train.seeds import seed_of
 
 
@@ -118,12 +116,3 @@ def test_clip_scales_to_the_limit_and_tells_the_norm() -> None:
     net.weight.grad = torch.full((1, 4), 3.0)
     assert float(clip(net, 1.0)) == pytest.approx(6)
     assert float(net.weight.grad.norm()) == pytest.approx(1, abs=1e-4)
-
-
-def test_progress_writes_whole_lines_when_there_is_no_terminal() -> None:
-    stream = io.StringIO()
-    progress = Progress(10, 0, 4, stream, every=0)
-    progress.tell(5, {"loss": 1.25})
-    progress.tell(10, {"loss": 1.0}, end=True)
-    first, second = stream.getvalue().splitlines()
-    assert "step 5/10" in first and "loss 1.25" in first and "img/s" in first and "ETA 0:00:00" in second

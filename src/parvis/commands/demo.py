@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from parvis.commands import add_out, command
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,21 +28,26 @@ ROUNDS = 3
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "demo", help="write a sheet, pictures and an animation, and time the decoders", allow_abbrev=False
+    parser = command(
+        commands,
+        "demo",
+        "write a sheet, pictures and an animation, and time the decoders",
+        "What `make demo` runs.",
+        ("parvis demo", "parvis demo --model emoji-64 --seed 100 -o demo-100"),
     )
     parser.add_argument("--model", default="emoji-64", help="a model that takes prompts (%(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results (%(default)s)")
+    add_out(parser, "folder for the results (%(default)s)", "demo")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first picture (%(default)s)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    from parvis.files import make_folder
+    from parvis.files import check_writable, make_folder
     from parvis.output import save_animation, save_png, sheet
     from parvis.pipeline import load
     from parvis.weights.catalog import find
 
+    check_writable(args.out, folder=True)
     pipeline = load(find(args.model))
     make_folder(args.out)
     images = pipeline.generate(PROMPTS, seed=args.seed)

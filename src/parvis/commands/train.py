@@ -6,31 +6,54 @@ import argparse
 import inspect
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from parvis.commands import add_out, command
+from parvis.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
     from parvis.commands import Commands
 
 OPTIONS = ("tokenizer", "start", "steps", "batch", "lr")
+EXAMPLES = (
+    "parvis train list",
+    "parvis train emoji-64 --tokenizer runs/emoji-tokenizer/model",
+    "parvis train emoji-128 --tokenizer runs/emoji-tokenizer/model --start runs/emoji-64/model --steps 4000",
+)
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser("train", help="run a training recipe, going on where it stopped", allow_abbrev=False)
+    parser = command(
+        commands,
+        "train",
+        "run a training recipe, going on where it stopped",
+        "A recipe is a function of the package `recipes`; its text says what it makes and what it took. Tokenizers "
+        "have `parvis tokenizer train`.",
+        EXAMPLES,
+    )
     parser.add_argument("recipe", help="its name, e.g. emoji-64; `parvis train list` shows them all")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where checkpoints and samples go (runs/RECIPE)")
     parser.add_argument("--tokenizer", type=Path, metavar="DIR", help="folder of the trained tokenizer")
     parser.add_argument("--start", type=Path, metavar="DIR", help="model folder to start from")
-    parser.add_argument("--steps", type=int, help="optimizer steps in all")
-    parser.add_argument("--batch", type=int, help="images per step")
-    parser.add_argument("--lr", type=float, help="highest learning rate")
+    add_options(parser)
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
-    from parvis.errors import UnknownName, UsageError
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What the recipes of models and of tokenizers share."""
+    add_out(parser, "folder for checkpoints, samples and the model (runs/RECIPE)")
+    parser.add_argument("--steps", type=int, help="optimizer steps in all")
+    parser.add_argument("--batch", type=int, help="images per step")
+    parser.add_argument("--lr", type=float, help="highest learning rate")
 
+
+def run(args: argparse.Namespace) -> int:
+    return run_recipe("RECIPES", args, Path("runs") / args.recipe)
+
+
+def run_recipe(kind: Literal["RECIPES", "TOKENIZERS"], args: argparse.Namespace, out: Path) -> int:
+    """Run the recipe ``args.recipe`` of the package's dict ``kind`` with what was given of its options."""
     try:
-        recipes = import_module("recipes").RECIPES
+        recipes = getattr(import_module("recipes"), kind)
     except ModuleNotFoundError as error:
         raise UsageError(
             f"the recipes are not installed ({error}); run from the source tree: pip install -e ."
@@ -43,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         raise UnknownName("recipe", args.recipe, recipes)
     recipe = recipes[args.recipe]
     taken = inspect.signature(recipe).parameters
-    given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    given = {name: value for name in OPTIONS if (value := getattr(args, name, None)) is not None}
     for name in given:
         if name not in taken:
             raise UsageError(
@@ -52,5 +75,5 @@ def run(args: argparse.Namespace) -> int:
     missing = [n for n, p in taken.items() if p.default is p.empty and n not in given and n != "out"]
     if missing:
         raise UsageError(f"the recipe {args.recipe} needs {' and '.join(f'--{name} DIR' for name in missing)}")
-    recipe(out=args.out or Path("runs") / args.recipe, **given)
+    recipe(out=args.out or out, **given)
     return 0

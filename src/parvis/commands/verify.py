@@ -6,13 +6,19 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from parvis.commands import command
+
 if TYPE_CHECKING:
     from parvis.commands import Commands
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "verify", help="compare with the authors' code on a recorded case, or check a model's files", allow_abbrev=False
+    parser = command(
+        commands,
+        "verify",
+        "compare with the authors' code on a recorded case, or check a model's files",
+        "",
+        ("parvis verify tests/golden/lpd.safetensors", "parvis verify emoji-64 ./my-model"),
     )
     parser.add_argument(
         "what",

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
 
 from parvis.errors import UsageError
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -82,3 +88,47 @@ def race(
                     processor[name].append(end[1] - start[1])
         found += [Latency(name, batch, tuple(wall[name]), tuple(processor[name])) for name in contestants]
     return found
+
+
+def split(run: Callable[[], Made], places: Mapping[str, Sequence[tuple[object, str]]]) -> tuple[Made, dict[str, float]]:
+    """What one run gives, and its wall seconds by part, what is in no part as ``rest``; parts must not lie inside one
+    another.
+
+    Args:
+        places: part -> (object, name of its method). They are timed for this run, and waited for on accelerators.
+    """
+    seconds = dict.fromkeys(places, 0.0)
+    with ExitStack() as stack:
+        for part, methods in places.items():
+            for owner, name in methods:
+                stack.enter_context(_timed(owner, name, part, seconds))
+        start = time.perf_counter()
+        made = run()
+        whole = time.perf_counter() - start
+    return made, {**seconds, "rest": whole - sum(seconds.values())}
+
+
+@contextmanager
+def _timed(owner: object, name: str, part: str, seconds: dict[str, float]) -> Iterator[None]:
+    method = getattr(owner, name)
+
+    def timed(*given: object, **named: object) -> object:
+        settle()
+        start = time.perf_counter()
+        try:
+            return method(*given, **named)
+        finally:
+            settle()
+            seconds[part] += time.perf_counter() - start
+
+    setattr(owner, name, timed)
+    try:
+        yield
+    finally:
+        delattr(owner, name)
+
+
+def settle() -> None:
+    """Wait until the accelerator has done what it was given; at once where none is used."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

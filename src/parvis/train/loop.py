@@ -15,12 +15,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from parvis.progress import Progress
 from parvis.train.checkpoint import load_checkpoint, path_of, save_checkpoint, steps_of
 from parvis.train.config import FitConfig
 from parvis.train.data import Batches
 from parvis.train.ema import Ema
 from parvis.train.optim import clip, optimizers, rate, set_rate
-from parvis.train.progress import Meter, Progress, Tracker
+from parvis.train.report import Meter, Tracker
 from parvis.train.seeds import generator, seed_of
 
 Loss = Callable[[nn.Module, dict[str, Tensor], torch.Generator], Tensor | tuple[Tensor, Mapping[str, Tensor]]]
@@ -67,7 +68,7 @@ def fit(
         saved = path_of(folder, found[-1])
         start = load_checkpoint(saved, model, opts, ema, run)
     stop = config.steps if until is None else min(until, config.steps)
-    progress = Progress(config.steps, start, config.batch, quiet=quiet)
+    progress = Progress(config.steps, start, batch=config.batch, unit="img", every=30.0, quiet=quiet)
     tracker, meter = Tracker(config.out and Path(config.out)), Meter(config.device)
     last_save = time.monotonic()
     try:

@@ -15,6 +15,7 @@ from parvis.decode.job import Job
 from parvis.decode.parallel import parallel
 from parvis.engine.runner import Runner, content_of, run
 from parvis.guidance import Guidance
+from parvis.meta import without_memory
 from parvis.model.context import Given
 from parvis.model.transformer import Transformer
 from parvis.noise import Noise
@@ -107,7 +108,7 @@ def bundle(case: Case, model: Transformer, order: Order, tokenizer: Tokenizer | 
     """A system around a bare transformer; without a tokenizer of its own it gets an empty one of the right
     vocabulary."""
     if tokenizer is None:
-        with torch.device("meta"):
+        with without_memory():
             tokenizer = VQGAN(VQConfig(channels=32, multipliers=(1,), codes=int(case.config["vocab"])))
     return System(
         name=str(case.facts["system"]),

@@ -7,8 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from parvis.errors import UnknownName
+from parvis.weights.folder import load_config
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
+ALIAS = "emoji"
+"""Stands for the best of the bundled models, whatever their sizes."""
 
 
 def bundled() -> dict[str, Path]:
@@ -16,8 +19,19 @@ def bundled() -> dict[str, Path]:
     return {config.parent.name: config.parent for config in sorted(BUNDLED.glob("*/config.json"))}
 
 
+def best() -> str | None:
+    """The bundled model that ``emoji`` stands for: the LPD one of the largest pictures."""
+    sizes = {}
+    for name, folder in bundled().items():
+        config = load_config(folder)
+        if config.system == ALIAS and config.arguments.get("kind", "lpd") == "lpd":
+            sizes[name] = int(str(config.arguments.get("resolution", 0)))
+    return max(sizes, key=lambda name: sizes[name], default=None)
+
+
 def find(name_or_folder: str | Path, also: Iterable[str] = ()) -> Path:
-    """The model folder that is meant: a bundled name, else a folder (``./NAME`` for one that is called like a model).
+    """The model folder that is meant: a bundled name, ``emoji`` for the :func:`best`, else a folder (``./NAME`` for one
+    that is called like a model).
 
     Raises :class:`UnknownName` if it is neither, suggesting bundled names and those in ``also``; the folder is not
     opened.
@@ -26,6 +40,8 @@ def find(name_or_folder: str | Path, also: Iterable[str] = ()) -> Path:
     text = os.fspath(name_or_folder)
     if isinstance(name_or_folder, str) and text in models:
         return models[text]
+    if name_or_folder == ALIAS and (name := best()) is not None:
+        return models[name]
     if Path(text).exists() or os.sep in text:
         return Path(text)
-    raise UnknownName("model", text, [*models, *also])
+    raise UnknownName("model", text, [*models, ALIAS, *also])

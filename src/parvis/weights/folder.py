@@ -23,6 +23,7 @@ from parvis.errors import OutputError, WeightsError
 from parvis.files import new_folder
 from parvis.weights.config import MAX_CONFIG_BYTES, FileRecord, FolderConfig, parse_config, parse_json
 from parvis.weights.int8 import SCALE, from_int8, without_scales
+from parvis.weights.shards import MAX_SHARD_BYTES, parts, split
 
 MODEL_FILE = "model.safetensors"
 MAX_DOCUMENT_BYTES = 1 << 26
@@ -41,21 +42,29 @@ def save_folder(
     config: FolderConfig,
     tensors_by_file: Mapping[str, Mapping[str, Tensor]],
     documents: Mapping[str, object] | None = None,
+    *,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> FolderConfig:
     """Write a model folder in one piece and return its config with sizes, sums and parameter count filled in.
 
     ``tensors_by_file`` maps file names (``"model.safetensors"``) to state dicts, ``documents`` maps names
-    (``"words.json"``) to what JSON can hold. A model folder that is already there is replaced; any other folder with
+    (``"words.json"``) to what JSON can hold. What exceeds ``max_shard_bytes`` is divided among several files
+    (``weights/shards.py``). A model folder that is already there is replaced; any other folder with
     something in it is not touched.
 
     Raises :class:`OutputError` if it cannot be written, :class:`WeightsError` if its config would be
     refused on reading.
     """
     target = Path(path)
-    _refuse_to_replace_foreign(target)
+    check_replaceable(target)
+    shards = {
+        part: held
+        for name in tensors_by_file
+        for part, held in split(name, tensors_by_file[name], max_shard_bytes).items()
+    }
     with new_folder(target) as folder:
-        for name, tensors in tensors_by_file.items():
-            plain = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
+        for name, held in shards.items():
+            plain = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in held.items()}
             try:
                 safetensors.torch.save_file(plain, folder / name, metadata={"format": "pt"})
                 (folder / name).chmod(0o644)  # the library writes files only their owner can read
@@ -63,7 +72,7 @@ def save_folder(
                 raise OutputError(f"cannot write {name!r} of {str(target)!r}: {error}; is the disk full?") from error
         for name, document in (documents or {}).items():
             (folder / name).write_text(json.dumps(document, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-        names = [*tensors_by_file, *(documents or {})]
+        names = [*shards, *(documents or {})]
         full = replace(
             config,
             parameters=sum(t.numel() for tensors in tensors_by_file.values() for t in without_scales(tensors).values()),
@@ -88,28 +97,40 @@ def load_config(path: str | Path) -> FolderConfig:
 def load_tensors(
     path: str | Path, expected: Expected, *, file: str = MODEL_FILE, config: FolderConfig | None = None
 ) -> dict[str, Tensor]:
-    """The tensors of one file of a model folder, on the CPU: exactly those ``expected``, see :func:`expectation`.
-    Those stored in 8 bits (``weights/int8.py``) become float32.
+    """The tensors of one file of a model folder, or of its shards, on the CPU: exactly those ``expected``, see
+    :func:`expectation`. Those stored in 8 bits (``weights/int8.py``) become float32.
 
     Raises :class:`WeightsError` if the file is missing, truncated, damaged or no safetensors file, or if a name, shape
     or dtype differs; before that nothing was allocated.
     """
     config = config or load_config(path)
-    place = _checked_place(Path(path), file, config)
-    with _open(place) as content:
-        found = _header(content)
+    where, found = Path(path) / file, dict[str, tuple[tuple[int, ...], str]]()
+    places = [_checked_place(Path(path), name, config) for name in parts(file, config.files)]
+    for place in places:
+        for name, seen in _header(place).items():
+            if name in found:
+                raise _differs(place, f"{name!r} is in another file as well")
+            found[name] = seen
     if missing := sorted(set(expected) - set(found)):
-        raise _differs(place, f"{_some(missing)} missing")
+        raise _differs(where, f"{_some(missing)} missing")
     if unexpected := sorted(set(found) - set(expected)):
-        raise _differs(place, f"{_some(unexpected)} not expected")
+        raise _differs(where, f"{_some(unexpected)} not expected")
     for name, (shape, kind) in expected.items():
         is_shape, is_kind = found[name]
         if is_shape != tuple(shape):
-            raise _differs(place, f"{name!r} has shape {list(is_shape)}, expected {list(shape)}")
+            raise _differs(where, f"{name!r} has shape {list(is_shape)}, expected {list(shape)}")
         if is_kind != kind:
-            raise _differs(place, f"{name!r} is {is_kind}, expected {kind}")
-    _check_sum(place, config)
-    return from_int8(safetensors.torch.load_file(place, device="cpu"))
+            raise _differs(where, f"{name!r} is {is_kind}, expected {kind}")
+    for place in places:
+        _check_sum(place, config)
+    return {name: t for place in places for name, t in from_int8(safetensors.torch.load_file(place)).items()}
+
+
+def in_8_bits(path: str | Path, *, file: str = MODEL_FILE, config: FolderConfig | None = None) -> set[str]:
+    """The names of the tensors of one file, or of its shards, that are stored in 8 bits. Raises as above."""
+    config = config or load_config(path)
+    slices = [_slices(_checked_place(Path(path), name, config)) for name in parts(file, config.files)]
+    return {name.removesuffix(SCALE) for found in slices for name in found.keys() - without_scales(found).keys()}
 
 
 def load_document(path: str | Path, name: str, *, config: FolderConfig | None = None) -> Any:
@@ -130,14 +151,14 @@ def verify_folder(path: str | Path) -> FolderConfig:
         if name.endswith(".json"):
             parse_json(_read(place, MAX_DOCUMENT_BYTES), str(place))
             continue
-        with _open(place) as content:
-            parameters += sum(math.prod(shape) for shape, _ in _header(content).values())
+        parameters += sum(math.prod(shape) for shape, _ in _header(place).values())
     if parameters != config.parameters:
         raise _differs(Path(path), f"holds {parameters} parameters, config.json says {config.parameters}")
     return config
 
 
-def _refuse_to_replace_foreign(target: Path) -> None:
+def check_replaceable(target: Path) -> None:
+    """Raises :class:`OutputError` if ``target`` is there and holds anything but a model folder."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     try:
@@ -167,22 +188,21 @@ def _check_sum(place: Path, config: FolderConfig) -> None:
         raise WeightsError(f"{place}: its SHA-256 is not the one in config.json; it is damaged, fetch or copy it again")
 
 
-def _open(place: Path) -> Any:
+def _slices(place: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Of every stored tensor of a file its shape and its dtype, in the words of safetensors."""
     try:
-        return safetensors.safe_open(place, framework="pt", device="cpu")
+        with safetensors.safe_open(place, framework="pt", device="cpu") as content:
+            slices = {name: content.get_slice(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
+            return {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
     except (safetensors.SafetensorError, OSError) as error:
         raise WeightsError(
             f"{place}: not a safetensors file ({str(error)[:120]}), and no other kind is read; fetch or export it again"
         ) from error
 
 
-def _header(content: Any) -> dict[str, tuple[tuple[int, ...], str]]:
+def _header(place: Path) -> dict[str, tuple[tuple[int, ...], str]]:
     """Of every tensor its shape and the kind of its dtype once read: a matrix in 8 bits with its scales is floats."""
-    found = {}
-    for name in content.keys():  # noqa: SIM118 (not a mapping)
-        part = content.get_slice(name)
-        found[name] = tuple(part.get_shape()), part.get_dtype()
-    header = {}
+    found, header = _slices(place), {}
     for name, (shape, dtype) in without_scales(found).items():
         packed = dtype == "I8" and len(shape) == 2 and found.get(name + SCALE) == (shape[:1], "F32")
         header[name] = shape, "float" if packed else _kind_of_name(dtype)

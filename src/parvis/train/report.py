@@ -1,11 +1,9 @@
-"""How a run tells of itself: a line on the terminal, a line per report in ``metrics.jsonl``, TensorBoard where it is
+"""What a run reports: means of its metrics, a line per report in ``metrics.jsonl``, TensorBoard where it is
 installed."""
 
 from __future__ import annotations
 
 import json
-import sys
-import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,41 +13,6 @@ import torch
 from torch import Tensor
 
 from parvis.errors import OutputError, TrainingError
-
-
-class Progress:
-    """``step 120/2000  loss 3.412  37.5 img/s  ETA 0:14:03``: rewritten in place on a terminal, else a new line every
-    ``every`` seconds."""
-
-    def __init__(
-        self, steps: int, start: int, batch: int, stream: TextIO | None = None, every: float = 30.0, quiet: bool = False
-    ) -> None:
-        self.steps, self.start, self.batch, self.every, self.quiet = steps, start, batch, every, quiet
-        self.stream = stream if stream is not None else sys.stderr
-        self.live = self.stream.isatty()
-        self.began = self.told = time.monotonic()
-        self.width = 0
-
-    def speed(self, step: int) -> float:
-        """Images a second since the run (or its resumption) began."""
-        return (step - self.start) * self.batch / max(1e-9, time.monotonic() - self.began)
-
-    def tell(self, step: int, values: Mapping[str, float], end: bool = False) -> None:
-        now = time.monotonic()
-        if self.quiet or (not end and now - self.told < (0.2 if self.live else self.every)):
-            return
-        self.told = now
-        speed = self.speed(step)
-        left = int((self.steps - step) * self.batch / max(speed, 1e-9))
-        shown = "  ".join(f"{k} {v:.4g}" for k, v in values.items())
-        eta = f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
-        line = f"step {step}/{self.steps}  {shown}  {speed:.1f} img/s  ETA {eta}"
-        if self.live:
-            self.stream.write("\r" + line.ljust(self.width) + ("\n" if end else ""))
-            self.width = len(line)
-        else:
-            self.stream.write(line + "\n")
-        self.stream.flush()
 
 
 class Meter:
