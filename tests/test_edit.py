@@ -40,15 +40,16 @@ def test_a_mark_of_one_pixel_survives_scaling_down() -> None:
 
 
 def test_kept_pixels_are_pasted_back_with_a_seam() -> None:
-    edit = inpaint(picture(), mask((0, 0, 8, 32)), SIZE)
+    edit = inpaint(picture(), mask((0, 0, 8, 32)), SIZE, feather=3)
     drawn = torch.full((2, 3, 32, 32), 0.25)
-    out = edit.pasted(drawn, 3)
+    out = edit.pasted(drawn)
     assert torch.equal(out[..., :8], drawn[..., :8])
     assert torch.equal(out[..., 11:], edit.pixels[..., 11:].expand(2, -1, -1, -1))
     for d in (1, 2, 3):
         want = edit.pixels[0, :, :, 7 + d] * d / 4 + 0.25 * (1 - d / 4)
         torch.testing.assert_close(out[0, :, :, 7 + d], want)
-    assert torch.equal(edit.pasted(drawn, 0)[..., 8:], edit.pixels[..., 8:].expand(2, -1, -1, -1))
+    sharp = inpaint(picture(), mask((0, 0, 8, 32)), SIZE)
+    assert torch.equal(sharp.pasted(drawn)[..., 8:], edit.pixels[..., 8:].expand(2, -1, -1, -1))
 
 
 def test_the_seam_is_a_function_of_the_distance() -> None:
@@ -77,7 +78,7 @@ def test_a_variation_keeps_a_share_of_the_tokens_chosen_by_seed() -> None:
     assert known.sum(1).tolist() == [4, 4, 4]
     assert torch.equal(known[0], known[2]) and not torch.equal(known[0], known[1])
     drawn = torch.zeros(1, 3, 32, 32)
-    assert edit.pasted(drawn, 4) is drawn
+    assert edit.pasted(drawn) is drawn
     assert vary(picture(), 0.001, SIZE).known(GRID, FACTOR, [0]).sum() == 1
     assert vary(picture(), 0.999, SIZE).known(GRID, FACTOR, [0]).sum() == 15
 
@@ -104,7 +105,7 @@ def test_a_picture_of_another_shape_is_cut_only_when_asked() -> None:
         (lambda: outpaint(picture(), (0, 0, 0, 0), SIZE), "not all 0"),
         (lambda: outpaint(picture(), (-1, 0, 4, 0), SIZE), "0 or more"),
         (lambda: vary(picture(), 1.0, SIZE), "between 0 and 1"),
-        (lambda: seam(torch.ones(2, 2, dtype=torch.bool), -1), "0 or more"),
+        (lambda: inpaint(picture(), mask((0, 0, 1, 1)), SIZE, feather=-1), "0 to 1024"),
         (lambda: vary(picture(), 0.5, SIZE).known(Grid.pyramid((1, 2)), 8, [0]), "one token per cell"),
     ],
 )

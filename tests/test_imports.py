@@ -23,7 +23,7 @@ LAYERS = (
     ("data.codes",),
     ("decode",),
     ("system",),
-    ("request", "generate", "engine", "train", "evaluate", "edit"),
+    ("request", "generate", "engine", "train", "evaluate", "edit", "results"),
     ("systems",),
     ("weights.maps", "verify"),
     ("assemble",),

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import parvis
 from parvis.data.captions import Words
+from parvis.errors import UsageError
 from parvis.output import read_origin
 from toys import BUILDERS
 
@@ -109,3 +111,65 @@ def test_wrong_names() -> None:
 def test_no_prompts(words: parvis.Pipeline) -> None:
     with pytest.raises(parvis.UsageError, match="0 prompts"):
         words.generate([])
+
+
+def split_mask(pipeline: parvis.Pipeline) -> tuple[Image.Image, Image.Image, int]:
+    """A picture at the model's size, a mask of its right half, and where that begins."""
+    width, height = (side * pipeline.system.tokenizer.factor for side in pipeline.system.grid.scales[0][:0:-1])
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    mask = Image.new("L", (width, height), 0)
+    mask.paste(255, (width // 2, 0, width, height))
+    return image, mask, width // 2
+
+
+def test_an_edit_keeps_what_the_mask_does_not_mark(words: parvis.Pipeline) -> None:
+    image, mask, middle = split_mask(words)
+    edited = words.edit(image, "red apple", mask=mask, feather=2, n=3, seed=5, guidance=2.0)
+    assert len(edited) == 3 and edited.settings["edit"] == "inpaint"
+    for picture in edited:
+        assert np.array_equal(np.asarray(picture)[:, : middle - 2], np.asarray(image)[:, : middle - 2])
+        assert not np.array_equal(np.asarray(picture)[:, middle:], np.asarray(image)[:, middle:])
+    assert edited[0].tobytes() != edited[1].tobytes()
+    assert edited.passes < words.system.preset.steps
+    assert same(words.edit(image, "red apple", mask=mask, feather=2, seed=6, guidance=2.0)[0], edited[1])
+
+
+def test_kept_tokens_never_change(words: parvis.Pipeline) -> None:
+    image, mask, _ = split_mask(words)
+    system, edit = words.system, words.prepare(image, mask)
+    known = edit.known(system.grid, system.tokenizer.factor, [0])[0]
+    codes = system.tokenizer.encode(edit.pixels)[0]
+    for step in words.stream("blue cat", edit=edit):
+        assert torch.equal(step._codes[0, known], codes[known])
+        assert bool(step.known[0, known].all())
+
+
+def test_outpainting_and_variations(words: parvis.Pipeline) -> None:
+    image, _, _ = split_mask(words)
+    wide = words.edit(image, "red apple", margins=(image.width // 2, image.height // 2) * 2)
+    assert wide[0].size == image.size and wide.settings["edit"] == "outpaint"
+    varied = words.edit(image, ["red apple", "blue cat"], keep=0.5, steps=3)
+    assert len(varied) == 2 and varied.passes == 3 and varied[0].tobytes() != varied[1].tobytes()
+
+
+def test_an_edit_needs_one_kind_and_a_model_that_keeps_tokens(words: parvis.Pipeline) -> None:
+    image, mask, _ = split_mask(words)
+    with pytest.raises(UsageError, match="exactly one of mask"):
+        words.edit(image, "red apple", mask=mask, keep=0.5)
+    with pytest.raises(UsageError, match="exactly one of mask"):
+        words.edit(image, "red apple")
+    par = parvis.Pipeline(BUILDERS["par"](), device="cpu", precision="fp32")
+    with pytest.raises(UsageError, match="cannot be given known tokens"):
+        par.edit(*split_mask(par)[:1], 1, mask=split_mask(par)[1])
+
+
+def test_a_raster_model_edits_from_its_order_on(words: parvis.Pipeline) -> None:
+    raster = parvis.Pipeline(BUILDERS["raster"](), device="cpu", precision="fp32")
+    image, right, _ = split_mask(raster)
+    lower = Image.new("L", image.size, 0)
+    lower.paste(255, (0, image.height // 2, image.width, image.height))
+    edited = raster.edit(image, 1, mask=lower, feather=0)
+    half = image.height // 2
+    assert np.array_equal(np.asarray(edited[0])[:half], np.asarray(image)[:half])
+    with pytest.raises(UsageError, match="continues what comes first in its order"):
+        raster.edit(image, 1, mask=right)

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from parvis.grid import Grid as Grid
     from parvis.noise import Noise as Noise
     from parvis.order import Order as Order
-    from parvis.pipeline import Images as Images
     from parvis.pipeline import Pipeline as Pipeline
-    from parvis.pipeline import Step as Step
     from parvis.pipeline import load as load
     from parvis.predict import Categorical as Categorical
     from parvis.predict import Prediction as Prediction
     from parvis.request import Request as Request
+    from parvis.results import Images as Images
+    from parvis.results import Step as Step
     from parvis.sampling import Sampling as Sampling
     from parvis.system import Preset as Preset
     from parvis.system import System as System
@@ -46,7 +46,8 @@ _ERRORS = (
 )  # fmt: skip
 _HOME = {
     **dict.fromkeys(_ERRORS, "errors"),
-    **dict.fromkeys(("Images", "Pipeline", "Step", "load"), "pipeline"),
+    **dict.fromkeys(("Pipeline", "load"), "pipeline"),
+    **dict.fromkeys(("Images", "Step"), "results"),
     **dict.fromkeys(("Job", "Pass"), "decode.job"),
     **dict.fromkeys(("Categorical", "Prediction"), "predict"),
     **dict.fromkeys(("Preset", "System"), "system"),

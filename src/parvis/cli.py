@@ -16,11 +16,25 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from parvis.commands import bench, compare, data, demo, encode, generate, listing, order, show, tokenizer, train, verify
+from parvis.commands import (
+    bench,
+    compare,
+    data,
+    demo,
+    edit,
+    encode,
+    generate,
+    listing,
+    order,
+    show,
+    tokenizer,
+    train,
+    verify,
+)  # fmt: skip
 from parvis.errors import ParvisError, UnknownName, UsageError
 
 GROUPS = (
-    ("draw", (generate, compare, demo), 'parvis generate "red apple" -n 4 -o out'),
+    ("draw", (generate, edit, compare, demo), 'parvis generate "red apple" -n 4 -o out'),
     ("look", (listing, show, order), "parvis order lpd --grid 16x16 --steps 20 -o order.gif"),
     ("measure", (bench, verify), "parvis bench --batch 1,8"),
     ("train", (data, tokenizer, encode, train), "parvis data fetch emoji"),

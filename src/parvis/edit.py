@@ -33,12 +33,15 @@ class Edit:
 
     Attributes:
         pixels: float32 [1, 3, H, W] in [-1, 1]. redraw: bool [H, W]; ``None`` for a variation, where tokens are chosen
-            per image. keep: share of the tokens that a variation keeps.
+            per image. keep: share of the tokens that a variation keeps. feather: pixels of the seam outside the mask.
+        what: ``inpaint``, ``outpaint`` or ``vary``.
     """
 
     pixels: Tensor
     redraw: Tensor | None
     keep: float = 0.0
+    feather: int = 0
+    what: str = "inpaint"
 
     def known(self, grid: Grid, factor: int, seeds: Sequence[int]) -> Tensor:
         """The tokens that stay, bool [B, N]: those without a pixel to redraw, or for a variation ``keep`` N at random.
@@ -55,24 +58,18 @@ class Edit:
         first = Noise(seeds).permutation(grid.tokens, ORDER)[:, :count]
         return torch.zeros(len(seeds), grid.tokens, dtype=torch.bool).scatter_(1, first, True)
 
-    def pasted(self, drawn: Tensor, feather: int) -> Tensor:
-        """``drawn`` [B, 3, H, W] under the mask, the picture itself elsewhere; between them a seam of ``feather``
-        pixels outside the mask. A variation has no mask and is returned as drawn."""
+    def pasted(self, drawn: Tensor) -> Tensor:
+        """``drawn`` [B, 3, H, W] under the mask, the picture itself elsewhere; between them a seam outside the mask.
+        A variation has no mask and is returned as drawn."""
         if self.redraw is None:
             return drawn
-        share = seam(self.redraw, feather).to(drawn.device)
+        share = seam(self.redraw, self.feather).to(drawn.device)
         return torch.lerp(self.pixels.to(drawn.device), drawn, share)
 
 
 def seam(redraw: Tensor, feather: int) -> Tensor:
     """How much of the drawn picture shows, float32 [H, W]: 1 under the mask, falling linearly with the (Chebyshev)
-    distance d from it, 1 - d / (feather + 1), to 0 beyond ``feather`` pixels.
-
-    Raises:
-        UsageError: feather is negative.
-    """
-    if feather < 0:
-        raise UsageError(f"feather is a number of pixels, 0 or more; got {feather}")
+    distance d from it, 1 - d / (feather + 1), to 0 beyond ``feather`` pixels."""
     reach = redraw[None, None].float()
     share = reach.clone()
     for distance in range(1, feather + 1):
@@ -81,14 +78,14 @@ def seam(redraw: Tensor, feather: int) -> Tensor:
     return share[0, 0]
 
 
-def inpaint(image: Source, mask: Source | Tensor, size: tuple[int, int], crop: bool = False) -> Edit:
+def inpaint(image: Source, mask: Source | Tensor, size: tuple[int, int], feather: int = 0, crop: bool = False) -> Edit:
     """Draw anew what the mask says.
 
     Args:
         image: a picture or its file. mask: of the same size; white, or transparent where it has transparency, is drawn
             anew; or bool [H, W], True is drawn anew.
         size: (width, height) of the model's pictures; another shape of picture is refused, or its middle taken with
-            ``crop``.
+            ``crop``. feather: pixels of the seam in which kept pixels fade into drawn ones.
 
     Raises:
         DataError: a file that cannot be read. UsageError: the mask is of another size, keeps or forgets everything, or
@@ -102,15 +99,21 @@ def inpaint(image: Source, mask: Source | Tensor, size: tuple[int, int], crop: b
             "make the mask from the picture, at its size"
         )
     picture, marked = (_fitted(part, size, crop) for part in (picture, marked))
-    return Edit(_pixels(picture), _checked(torch.from_numpy(np.array(marked) >= 128)))
+    return Edit(_pixels(picture), _checked(torch.from_numpy(np.array(marked) >= 128)), feather=_pixels_of(feather))
 
 
-def outpaint(image: Source, margins: tuple[int, int, int, int], size: tuple[int, int], crop: bool = False) -> Edit:
+def outpaint(
+    image: Source,
+    margins: tuple[int, int, int, int],
+    size: tuple[int, int],
+    feather: int = 0,
+    crop: bool = False,
+) -> Edit:
     """Draw what lies around a picture: it is put into a larger frame, which is scaled to the model's size.
 
     Args:
         image: a picture or its file. margins: pixels of the picture added on the left, top, right and bottom.
-        size, crop: as for :func:`inpaint`, for the frame.
+        size, feather, crop: as for :func:`inpaint`, for the frame.
 
     Raises:
         DataError: a file that cannot be read. UsageError: margins that are negative or all 0, or a frame of another
@@ -125,7 +128,8 @@ def outpaint(image: Source, margins: tuple[int, int, int, int], size: tuple[int,
     frame.paste(picture, (left, top))
     marked.paste(0, (left, top, left + picture.width, top + picture.height))
     frame, marked = (_fitted(part, size, crop) for part in (frame, marked))
-    return Edit(_pixels(frame), _checked(torch.from_numpy(np.array(marked) >= 128)))
+    redraw = _checked(torch.from_numpy(np.array(marked) >= 128))
+    return Edit(_pixels(frame), redraw, feather=_pixels_of(feather), what="outpaint")
 
 
 def vary(image: Source, keep: float, size: tuple[int, int], crop: bool = False) -> Edit:
@@ -137,7 +141,7 @@ def vary(image: Source, keep: float, size: tuple[int, int], crop: bool = False) 
     if not 0 < keep < 1:
         raise UsageError(f"keep is the share of tokens that stay, between 0 and 1; got {keep}")
     picture = read_image(image)
-    return Edit(_pixels(_fitted(picture, size, crop)), None, keep)
+    return Edit(_pixels(_fitted(picture, size, crop)), None, keep, what="vary")
 
 
 def _mask_image(mask: Source | Tensor) -> Image.Image:
@@ -170,6 +174,12 @@ def _fitted(picture: Image.Image, size: tuple[int, int], crop: bool) -> Image.Im
         pooled = F.adaptive_max_pool2d(marked, (height, width))[0, 0]
         return Image.fromarray((pooled * 255).to(torch.uint8).numpy())
     return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _pixels_of(feather: int) -> int:
+    if not 0 <= feather <= 1024:
+        raise UsageError(f"feather is a number of pixels, 0 to 1024; got {feather}")
+    return feather
 
 
 def _checked(redraw: Tensor) -> Tensor:

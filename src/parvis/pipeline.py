@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,14 +14,16 @@ from torch import Tensor
 
 from parvis.assemble import Kinds, kinds_in, kinds_of, published, random_system, read_folder, tensors_as
 from parvis.data.captions import Words
+from parvis.edit import Edit, Source, inpaint, outpaint, vary
 from parvis.errors import UsageError
 from parvis.generate import pixels, stream
 from parvis.model.linear import pack
 from parvis.order import Order
-from parvis.output import Origin, save_png, to_images
+from parvis.output import to_images
 from parvis.planners import Planner, find_planner, fixed
 from parvis.precision import resolve
 from parvis.request import Request
+from parvis.results import Images, Step
 from parvis.sampling import Sampling
 from parvis.system import System
 from parvis.systems import PUBLISHED
@@ -29,55 +31,6 @@ from parvis.weights.catalog import find
 from parvis.weights.config import FolderConfig
 from parvis.weights.folder import load_config, save_folder
 from parvis.weights.shards import parse_size
-
-
-@dataclass(frozen=True)
-class Images(Sequence[Image.Image]):
-    """Finished pictures, in the order of the prompts (``n`` of each), and how they came about.
-
-    Attributes:
-        images: RGB pictures. prompts, seeds: one per picture. passes: of the transformer, per batch.
-        seconds: wall time of generation and decoding. settings: what they were sampled with.
-    """
-
-    images: tuple[Image.Image, ...]
-    prompts: tuple[str, ...]
-    seeds: tuple[int, ...]
-    passes: int
-    seconds: float
-    model: str
-    settings: dict[str, object]
-
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
-        return self.images[index]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write ``000-prompt.png`` and so on into ``folder``, each with its prompt, seed and settings inside."""
-        paths = []
-        for index, (image, prompt, seed) in enumerate(zip(self.images, self.prompts, self.seeds, strict=True)):
-            words = "-".join("".join(c if c.isalnum() else " " for c in prompt).split())[:60]
-            origin = Origin(prompt, seed, self.model, self.settings)
-            paths.append(save_png(Path(folder) / f"{index:03d}-{words}.png", image, origin))
-        return paths
-
-
-@dataclass(frozen=True)
-class Step:
-    """One pass of a stream: ``index`` of ``total``, and the canvas as it stands."""
-
-    index: int
-    total: int | None
-    known: Tensor
-    _codes: Tensor
-    _system: System
-
-    @property
-    def images(self) -> list[Image.Image]:
-        """The canvas decoded; what is not known yet is white."""
-        return _show(self._system, self._codes, self.known)
 
 
 class Pipeline:
@@ -152,6 +105,7 @@ class Pipeline:
         top_k: int | None = None,
         top_p: float | None = None,
         order: str | Order | Planner | None = None,
+        edit: Edit | None = None,
         batch: int = 64,
         progress: Callable[[int, int], object] | None = None,
     ) -> Images:
@@ -164,6 +118,7 @@ class Pipeline:
             steps, guidance, temperature, top_k, top_p: as the model's preset unless given.
             order: a name (``parvis.planners.PLANNERS``), an :class:`Order` or a function (grid, steps, noise) -> order
                 in place of the model's own, for models that take any.
+            edit: what of a given picture to keep and what to draw anew; :meth:`edit` makes it.
             batch: how many pictures are drawn at once.
             progress: called after every pass with how many are done and how many there will be, over all batches.
         """
@@ -177,14 +132,16 @@ class Pipeline:
         for low in range(0, len(asked), batch):
             part = slice(low, low + batch)
             planner = _planner(order, part, len(asked))
-            request = Request(given[part], tuple(seeds[part]), steps, guidance, sampling, order=planner)
+            values, known = self._kept(edit, seeds[part])
+            request = Request(given[part], tuple(seeds[part]), steps, guidance, sampling, values, known, planner)
             for event in stream(self.system, request, self.device):
                 last = event
                 if progress is not None:
                     total = done + (event.total or self.system.grid.tokens) * -(-(len(asked) - low) // batch)
                     progress(done + event.index, total)
             passes, done = max(passes, last.index), done + last.index
-            images += to_images(pixels(self.system, last.canvas))
+            drawn = pixels(self.system, last.canvas)
+            images += to_images(drawn if edit is None else edit.pasted(drawn))
         settings: dict[str, object] = {
             "steps": passes,
             "order": order if isinstance(order, str) else "own" if order is None else "custom",
@@ -193,6 +150,7 @@ class Pipeline:
             "top_k": sampling.top_k,
             "top_p": sampling.top_p,
             "precision": str(self.dtype).removeprefix("torch."),
+            **({} if edit is None else {"edit": edit.what}),
         }
         seconds = time.perf_counter() - start
         return Images(tuple(images), tuple(asked), tuple(seeds), passes, seconds, self.name, settings)
@@ -209,15 +167,90 @@ class Pipeline:
         top_k: int | None = None,
         top_p: float | None = None,
         order: str | Order | Planner | None = None,
+        edit: Edit | None = None,
     ) -> Iterator[Step]:
         """As :meth:`generate`, one :class:`Step` after every pass; ``step.images`` shows the canvas filling up."""
         asked, seeds, given = self._read(prompts, n, seed)
         planner = _planner(order, slice(None), len(asked))
         sampling = self._sampling(temperature, top_k, top_p)
-        request = Request(given, tuple(seeds), steps, guidance, sampling, order=planner)
+        values, known = self._kept(edit, seeds)
+        request = Request(given, tuple(seeds), steps, guidance, sampling, values, known, planner)
         for event in stream(self.system, request, self.device):
             canvas = event.canvas
-            yield Step(event.index, event.total, canvas.known.clone(), canvas.values.clone(), self.system)
+            yield Step(event.index, event.total, canvas.known.clone(), canvas.values.clone(), self.system, edit)
+
+    def edit(
+        self,
+        image: Source,
+        prompts: str | int | Sequence[str] | Sequence[int],
+        *,
+        mask: Source | Tensor | None = None,
+        margins: tuple[int, int, int, int] | None = None,
+        keep: float | None = None,
+        feather: int = 4,
+        crop: bool = False,
+        n: int = 1,
+        seed: int | Sequence[int] = 0,
+        steps: int | None = None,
+        guidance: float | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        order: str | Order | Planner | None = None,
+        batch: int = 64,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Images:
+        """Draw part of a picture anew, without training for it: exactly one of ``mask``, ``margins`` and ``keep``.
+
+        Args:
+            image: a picture or its file. prompts: what the edited pictures show.
+            mask: inpainting; a picture of the same size, white (or transparent, if it has transparency) where to draw,
+                or bool [H, W].
+            margins: outpainting; pixels added on the left, top, right and bottom.
+            keep: a variation; the share of the tokens that stays, chosen at random for each seed.
+            feather: pixels of the seam in which kept pixels fade into drawn ones. crop: of a picture of another shape
+                than the model's take the middle.
+            steps: passes; those that the model's schedule has left when that much is known, unless given.
+            n, seed, guidance, temperature, top_k, top_p, order, batch, progress: as for :meth:`generate`.
+
+        Raises:
+            UsageError: not exactly one kind of edit, a mask that does not fit, or a system that cannot keep these
+                tokens. DataError: a picture that cannot be read.
+        """
+        return self.generate(
+            prompts, n=n, seed=seed, steps=steps, guidance=guidance, temperature=temperature, top_k=top_k, top_p=top_p,
+            order=order, edit=self.prepare(image, mask, margins, keep, feather, crop), batch=batch, progress=progress,
+        )  # fmt: skip
+
+    def prepare(
+        self,
+        image: Source,
+        mask: Source | Tensor | None = None,
+        margins: tuple[int, int, int, int] | None = None,
+        keep: float | None = None,
+        feather: int = 4,
+        crop: bool = False,
+    ) -> Edit:
+        """The edit that :meth:`edit` makes, for ``generate(..., edit=)`` and ``stream(..., edit=)``."""
+        if sum(part is not None for part in (mask, margins, keep)) != 1:
+            raise UsageError("an edit needs exactly one of mask (inpaint), margins (outpaint) and keep (vary)")
+        grid, factor = self.system.grid, self.system.tokenizer.factor
+        size = (grid.width * factor, grid.height * factor)
+        if mask is not None:
+            return inpaint(image, mask, size, feather, crop)
+        if margins is not None:
+            return outpaint(image, margins, size, feather, crop)
+        assert keep is not None
+        return vary(image, keep, size, crop)
+
+    def _kept(self, edit: Edit | None, seeds: Sequence[int]) -> tuple[Tensor | None, Tensor | None]:
+        """Values and mask of the known tokens of an edit."""
+        if edit is None:
+            return None, None
+        known = edit.known(self.system.grid, self.system.tokenizer.factor, seeds)
+        with torch.inference_mode():
+            values = self.system.tokenizer.encode(edit.pixels.to(self.device, self.dtype))
+        return values.expand(len(seeds), *values.shape[1:]), known.to(self.device)
 
     def _sampling(self, temperature: float | None, top_k: int | None, top_p: float | None) -> Sampling:
         preset = self.system.preset.sampling
@@ -265,17 +298,6 @@ def _planner(order: str | Order | Planner | None, part: slice, count: int) -> Pl
     if order.positions.ndim == 1:
         return fixed(order)
     return fixed(Order(order.batch(count)[part], order.sizes, order.given, order.before))
-
-
-def _show(system: System, codes: Tensor, known: Tensor) -> list[Image.Image]:
-    """Decode a part-filled canvas of a flat grid, white where nothing is known (other grids: as they decode)."""
-    with torch.inference_mode():
-        picture = system.tokenizer.decode(codes, system.grid).float()
-    if system.grid.flat:
-        mask = known.view(-1, 1, system.grid.height, system.grid.width)
-        mask = mask.repeat_interleave(system.tokenizer.factor, 2).repeat_interleave(system.tokenizer.factor, 3)
-        picture = torch.where(mask, picture, torch.ones_like(picture))
-    return to_images(picture)
 
 
 def load(

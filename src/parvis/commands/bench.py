@@ -11,7 +11,8 @@ from parvis.errors import UsageError
 
 if TYPE_CHECKING:
     from parvis.commands import Commands
-    from parvis.pipeline import Images, Pipeline
+    from parvis.pipeline import Pipeline
+    from parvis.results import Images
 
 EXAMPLES = (
     "parvis bench --batch 1,8 --steps 64,20,10",

@@ -22,7 +22,8 @@ from parvis.errors import IncompatibleParts, UsageError
 
 if TYPE_CHECKING:
     from parvis.commands import Commands
-    from parvis.pipeline import Images, Pipeline
+    from parvis.pipeline import Pipeline
+    from parvis.results import Images
 
 ORDERS = ("raster", "random", "lpd")
 EXAMPLES = (
