@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parvis.errors import UsageError
-from parvis.schedule import constant, cosine, group_sizes, published, tail
+from parvis.schedule import (
+    constant,
+    cosine,
+    group_sizes,
+    one_then_cosine,
+    published,
+    tail,
+)
 
 TABLES = json.loads((Path(__file__).parent / "golden" / "lpd_tables.json").read_text())["tables"]
 LOOKUP = [
@@ -54,6 +61,21 @@ def test_the_rule_stays_near_the_cosine(tokens, steps):
 def test_group_sizes_fall_back_to_the_rule():
     assert group_sizes(256, 21) == cosine(256, 21)
     assert group_sizes(144, 16) == cosine(144, 16)
+
+
+RANDAR = json.loads((Path(__file__).parent / "golden" / "randar_schedules.json").read_text())["schedules"]
+
+
+@pytest.mark.parametrize("table", RANDAR, ids=lambda table: f"{table['N']}-{table['K']}")
+def test_randar_groups_are_the_authors(table):
+    assert list(one_then_cosine(table["N"], table["K"])) == table["sizes"]
+
+
+@given(st.integers(1, 1500).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))))
+def test_randar_groups_are_as_many_as_asked(case):
+    tokens, steps = case
+    sizes = one_then_cosine(tokens, steps)
+    assert len(sizes) == steps and sum(sizes) == tokens and min(sizes) >= 1
 
 
 def test_constant_groups():

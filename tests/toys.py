@@ -14,7 +14,7 @@ from parvis.model.context import ClassCondition, LatentNullCondition, WordsCondi
 from parvis.model.transformer import Size, Transformer
 from parvis.order import raster, regions, scales
 from parvis.system import Preset, System
-from parvis.systems import llamagen, lpd, par, var
+from parvis.systems import llamagen, lpd, par, randar, var
 from parvis.tokenizer.base import Tokenizer
 from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
@@ -93,12 +93,22 @@ def _var() -> System:
     )  # fmt: skip
 
 
+def _randar() -> System:
+    grid = Grid.image(3, 5)
+    model = randar.transformer(SIZE, grid, vocabulary=VOCABULARY, condition=ClassCondition(CLASSES, SIZE.width))
+    return _system(
+        "toy-randar", _tokenizer(), _randomise(model, 6), order=randar.anywhere, preset=Preset(6, 2.0),
+        guidance=guidance.before_step,
+    )  # fmt: skip
+
+
 BUILDERS: dict[str, Callable[[], System]] = {
     "raster": _raster,
     "lpd": _lpd,
     "words": _words,
     "par": _par,
     "var": _var,
+    "randar": _randar,
 }
 NAMES = tuple(BUILDERS)
 

@@ -40,6 +40,25 @@ def linear(scale: float) -> Guidance:
     return rule
 
 
+def before_step(scale: float) -> Guidance:
+    """RandAR: ``1 + (scale - 1) d / N`` for every token of a group before which d tokens are decoded; the first group
+    is unguided. The released code leaves guidance out altogether where the scale is not above 1."""
+    scale = _check(scale)
+    return lambda sizes: _by_share(scale, sizes, [sum(sizes[:k]) for k in range(len(sizes))])
+
+
+def after_step(scale: float) -> Guidance:
+    """ARPG: ``1 + (scale - 1) d / N`` for every token of a group after which d tokens are decoded; the last group has
+    the full scale."""
+    scale = _check(scale)
+    return lambda sizes: _by_share(scale, sizes, [sum(sizes[: k + 1]) for k in range(len(sizes))])
+
+
+def _by_share(scale: float, sizes: tuple[int, ...], decoded: list[int]) -> Tensor:
+    steps = torch.tensor([1.0 + (scale - 1.0) * count / sum(sizes) for count in decoded])
+    return steps.repeat_interleave(torch.tensor(sizes))
+
+
 def by_group(scale: float) -> Guidance:
     """VAR: ``1 + (scale - 1) k / (K - 1)`` for every token of group k = 0..K-1; a single group is unguided.
 

@@ -110,6 +110,29 @@ def group_sizes(tokens: int, steps: int) -> tuple[int, ...]:
     return _published().get((tokens, steps)) or cosine(tokens, steps)
 
 
+@lru_cache(maxsize=256)
+def one_then_cosine(tokens: int, steps: int) -> tuple[int, ...]:
+    """RandAR's released decoder: one token, then up to ``int(N (1 - cos(pi s / 2K)) + 1)`` in all after pass s = 2..K,
+    at least one more every pass. 256 tokens in 88 passes begin with 24 groups of one and end with groups of 4 and 5.
+
+    Args:
+        tokens: N, at least 1.
+        steps: K, in 1..N; there are always K groups.
+
+    Raises:
+        UsageError: ``steps`` out of range.
+    """
+    _check(tokens, steps)
+    if steps == 1:
+        return (tokens,)
+    sizes, done = [1], 1
+    for s in range(2, steps + 1):
+        total = int((1.0 - math.cos(math.pi / 2 * s / steps)) * tokens + 1)
+        sizes.append(min(max(1, total - done), tokens - done))
+        done += sizes[-1]
+    return tuple(sizes)
+
+
 def constant(tokens: int, size: int) -> tuple[int, ...]:
     """Groups of ``size`` positions; the last is smaller if ``size`` does not divide ``tokens``.
 

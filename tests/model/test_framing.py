@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parvis.errors import IncompatibleParts
-from parvis.model.framing import content, query, shift
+from parvis.model.framing import content, interleave, query, shift
 from parvis.model.plan import Kind, RowPlan
 
 LETTERS = {Kind.COND: "c", Kind.VALUE: "v", Kind.QUERY: "q", Kind.EXTRA: "m"}
@@ -60,6 +60,22 @@ def test_query_asks_in_the_slots_of_the_tokens_asked() -> None:
 
 def test_query_takes_groups_of_any_size() -> None:
     assert [len(rows) for rows in query((5, 1, 2), 3).passes] == [3 + 5, 5 + 1, 1 + 2]
+
+
+def test_interleave_feeds_queries_again_in_front_of_their_values() -> None:
+    plan = interleave((1, 3, 2), 1)
+    assert written(plan) == [
+        "c0@0 q0@1",
+        "v0@2 q1@3 q2@4- q3@5-",
+        "v1@4 q2@5 v2@6 q3@7 v3@8 q4@9 q5@10-",
+    ]
+    assert answering(plan) == [[1], [1, 2, 3], [5, 6]]
+    assert plan.slots == 11
+
+
+def test_interleave_of_groups_of_one_feeds_nothing_twice() -> None:
+    """RandAR's training sequence: class, P_1, X_1, P_2 .. P_N."""
+    assert written(interleave((1, 1, 1), 1)) == ["c0@0 q0@1", "v0@2 q1@3", "v1@4 q2@5"]
 
 
 def test_content_answers_the_first_scale_from_the_condition() -> None:

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parvis.model.framing import Framing, content, query, shift
+from parvis.model.framing import Framing, content, interleave, query, shift
 from parvis.model.plan import Kind, Row, RowPlan, Rows, Rule
-from parvis.model.visibility import group_causal, peers_and_context, slot_causal
+from parvis.model.visibility import group_causal, kept_causal, peers_and_context, slot_causal
 
 CPU = torch.device("cpu")
 Name = tuple[int, int, int]
@@ -19,6 +19,7 @@ PAIRS: dict[str, tuple[Framing, Rule]] = {
     "raster": (shift, slot_causal),
     "query": (query, peers_and_context),
     "content": (content, group_causal),
+    "interleave": (interleave, kept_causal),
 }
 
 
@@ -29,6 +30,7 @@ def fit(name: str, sizes: list[int]) -> tuple[int, ...]:
         "raster": (1,) * sum(sizes),
         "query": tuple(sizes),
         "content": (1, *sizes),
+        "interleave": tuple(sizes),
     }[name]
 
 

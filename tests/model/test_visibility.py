@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parvis.grid import Grid
-from parvis.model.framing import content, query, shift
+from parvis.model.framing import content, interleave, query, shift
 from parvis.model.plan import Kind, Row, RowPlan, Rule, Slice
-from parvis.model.visibility import group_causal, own_group, peers_and_context, slot_causal
+from parvis.model.visibility import group_causal, kept_causal, own_group, peers_and_context, slot_causal
 from parvis.order import regions, scales
 
 CPU = torch.device("cpu")
@@ -77,6 +77,38 @@ def test_raster(prefix: int) -> None:
     """LlamaGen: lower triangular over condition and tokens."""
     plan = shift((1,) * 9, prefix)
     assert torch.equal(mask(plan, slot_causal), torch.ones(prefix + 8, prefix + 8, dtype=torch.bool).tril())
+
+
+@pytest.mark.parametrize("prefix", [1, 4])
+def test_randar_trains_plainly_causal(prefix: int) -> None:
+    plan = interleave((1,) * 7, prefix)
+    assert torch.equal(mask(plan, kept_causal), torch.ones(prefix + 13, prefix + 13, dtype=torch.bool).tril())
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=6))
+def test_randar_decodes_causally_over_what_stays(sizes: list[int]) -> None:
+    """A pass attends causally to class, P_1, X_1 .. P_d, X_d and the queries asked; what earlier passes asked stands
+    there in its final place only."""
+    plan = interleave(tuple(sizes))
+    rows, seen, done = flat(plan), mask(plan, kept_causal), 0
+    at = {id(row): i for i, row in enumerate(rows)}
+    final = {(row.kind, row.rank): row for row in rows if row.keep or row.rank >= sum(sizes[:-1])}
+    for index, size in enumerate(sizes):
+        line = [final[Kind.COND, 0]]
+        line += [final[kind, rank] for rank in range(done) for kind in (Kind.QUERY, Kind.VALUE)]
+        asked = plan.passes[index][-size:]
+        expected = torch.zeros(size, len(rows), dtype=torch.bool)
+        expected[:, [at[id(row)] for row in line]] = True
+        for i in range(size):
+            expected[i, [at[id(row)] for row in asked[: i + 1]]] = True
+        assert torch.equal(seen[[at[id(row)] for row in asked]], expected)
+        done += size
+    fed = [row for row in rows if row.kind == Kind.VALUE]
+    for row in fed:
+        visible = {(rows[j].kind, rows[j].rank) for j in seen[at[id(row)]].nonzero()[:, 0].tolist()}
+        pairs = {(kind, rank) for rank in range(row.rank + 1) for kind in (Kind.QUERY, Kind.VALUE)}
+        assert visible == {(Kind.COND, 0)} | pairs and len(visible) == int(seen[at[id(row)]].sum())
 
 
 def test_own_group() -> None:

@@ -15,7 +15,7 @@ from parvis.errors import UnknownName
 from parvis.grid import Grid
 from parvis.model.context import FeaturesCondition
 from parvis.system import System
-from parvis.systems import PUBLISHED, SYSTEMS, llamagen, lpd, par, var
+from parvis.systems import PUBLISHED, SYSTEMS, llamagen, lpd, par, randar, var
 from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
 from parvis.weights import maps
@@ -41,8 +41,14 @@ CUT = {"var-d16-256": (310, 1), "var-d20-256": (600, 1), "var-d24-256": (1000, 1
 }
 """Millions of parameters and the step they are cut off at (not rounded): VAR's list of released models."""
 
-MAPS = {"llamagen": maps.LLAMAGEN, "lpd": maps.LPD, "par": maps.PAR, "var": maps.VAR}
-CASES = {"llamagen": "llamagen_c2i", "lpd": "lpd", "par": "par_4", "var": "var"}
+RANDAR = {"randar-l-256": (300, 100), "randar-xl-256": (700, 100), "randar-xxl-256": (1400, 100)}
+"""The same of RandAR: 0.3B, 0.7B, 1.4B in the names of its files."""
+
+MAPS = {"llamagen": maps.LLAMAGEN, "lpd": maps.LPD, "par": maps.PAR, "randar": maps.RANDAR, "var": maps.VAR}
+CASES = {"llamagen": "llamagen_c2i", "lpd": "lpd", "par": "par_4", "randar": "randar", "var": "var"}
+
+
+ANY_STEPS = ("lpd", "randar")
 
 
 @lru_cache
@@ -90,9 +96,9 @@ def test_parameters_as_published(name: str) -> None:
     assert round(count, digits) == published
 
 
-@pytest.mark.parametrize("name", CUT)
+@pytest.mark.parametrize("name", CUT | RANDAR)
 def test_parameters_as_published_cut_off(name: str) -> None:
-    published, step = CUT[name]
+    published, step = (CUT | RANDAR)[name]
     assert millions(build(name).models["main"]) // step * step == published
 
 
@@ -102,6 +108,7 @@ def test_the_counts_in_the_documentation_are_these() -> None:
         "LlamaGen B, L, XL, XXL, 3B": [f"llamagen-{size}-384" for size in ("b", "l", "xl", "xxl", "3b")],
         "LPD L, XL, XXL at 256": [f"lpd-{size}-256" for size in ("l", "xl", "xxl")],
         "VAR d16, d20, d24, d30, d36": list(CUT),
+        "RandAR L, XL, XXL": list(RANDAR),
     }
     for title, names in rows.items():
         counts = ", ".join(f"{millions(build(name).models['main']):.3f}" for name in names)
@@ -109,7 +116,8 @@ def test_the_counts_in_the_documentation_are_these() -> None:
 
 
 def test_resolution_and_transition_tokens_change_only_their_own_tables() -> None:
-    """LPD at 512 has 768 position vectors more; PAR has n - 1 rows more than LlamaGen; LlamaGen has no table at all."""
+    """LPD at 512 has 768 position vectors more; PAR has n - 1 rows more than LlamaGen, RandAR one; LlamaGen has no
+    table at all."""
     count = {name: round(millions(build(name).models["main"]) * 1e6) for name in PUBLISHED}
     assert count["lpd-l-512"] - count["lpd-l-256"] == 768 * 1024
     assert count["llamagen-l-384"] == count["llamagen-l-256"]
@@ -117,6 +125,8 @@ def test_resolution_and_transition_tokens_change_only_their_own_tables() -> None
         for tokens in (4, 16):
             more = count[f"par-{size}-384-{tokens}x"] - count[f"llamagen-{size}-384"]
             assert more == (tokens - 1) * width
+        if size != "3b":
+            assert count[f"randar-{size}-256"] - count[f"llamagen-{size}-384"] == width
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
@@ -150,9 +160,9 @@ def test_names_of_the_tokenizers_are_the_authors() -> None:
     assert (vq8.factor, vq16.factor, var_vq.factor) == (8, 16, 16)
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(PUBLISHED) if not name.startswith("lpd")])
+@pytest.mark.parametrize("name", [name for name in sorted(PUBLISHED) if name.split("-")[0] not in ANY_STEPS])
 def test_the_preset_is_the_number_of_passes_that_the_order_has(name: str) -> None:
-    """LPD's order takes any number; every other one fixes it."""
+    """Orders of any cells take any number; the others fix it."""
     system = build(name)
     order = system.order(system.grid, system.preset.steps, None)  # type: ignore[arg-type]
     assert len(order.sizes) == system.preset.steps
@@ -166,6 +176,7 @@ def test_the_preset_is_the_number_of_passes_that_the_order_has(name: str) -> Non
         lambda: var.var("d17"),
         lambda: var.var("d16", 300),
         lambda: llamagen.llamagen("xll"),
+        lambda: randar.randar("b"),
     ],
 )
 def test_an_unknown_size_names_the_nearest(call: object) -> None:

@@ -16,8 +16,8 @@ from parvis.verify import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = (
-    "llamagen_c2i", "llamagen_t2i", "lpd", "par_4", "par_16", "var", "var_shared_aln", "var_vqvae", "vq16_deep",
-    "vq16_wide",
+    "llamagen_c2i", "llamagen_t2i", "lpd", "par_4", "par_16", "randar", "var", "var_shared_aln", "var_vqvae",
+    "vq16_deep", "vq16_wide",
 )  # fmt: skip
 
 
@@ -34,6 +34,17 @@ def test_a_wrong_weight_is_noticed(tmp_path: Path) -> None:
     safetensors.torch.save_file(tensors, tmp_path / "lpd.safetensors")
     shutil.copy(GOLDEN / "lpd.json", tmp_path)
     assert not all(check.passed for check in verify(tmp_path / "lpd.safetensors"))
+
+
+@pytest.mark.parametrize(("case", "weight"), [("randar", "pos_instruct_embeddings")])
+def test_a_wrong_weight_is_noticed_elsewhere(tmp_path: Path, case: str, weight: str) -> None:
+    tensors = safetensors.torch.load_file(GOLDEN / f"{case}.safetensors")
+    tensors[f"weights.{weight}"][..., 0] += 0.5
+    safetensors.torch.save_file(tensors, tmp_path / f"{case}.safetensors")
+    shutil.copy(GOLDEN / f"{case}.json", tmp_path)
+    wrong = [check.what for check in verify(tmp_path / f"{case}.safetensors") if not check.passed]
+    assert any(what.startswith("teacher logits") for what in wrong)
+    assert any(what.startswith("step logits") for what in wrong)
 
 
 def test_a_missing_weight_is_an_error(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 ``shift``    feed the last group, its outputs are the next group (raster, PAR);
 ``query``    feed the last group's values, then one position query for every token asked (LPD, arXiv 2507.01957,
 section 3.1);
+``interleave`` as ``query``, each query staying in front of its value (RandAR, arXiv 2412.01827, section 3.1);
 ``content``  every asked position carries the coarse image so far (VAR, arXiv 2404.02905, section 3.2).
 
 Known tokens (editing) are groups like any other that are not asked: see ``RowPlan.catch_up``.
@@ -69,6 +70,28 @@ def query(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
         rows += [Row(Kind.QUERY, r, index + 1, prefix + r, keep=False) for r in range(done, done + size)]
         passes.append(tuple(rows))
         shown, done = done, done + size
+    return RowPlan(sizes, prefix, tuple(passes), _last(passes, sizes))
+
+
+@lru_cache(maxsize=256)
+def interleave(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
+    """Query and value of a token side by side, Q_0 V_0 Q_1 V_1 ..; the queries of a pass stand together at the end.
+
+    Only the first of them stands where it will stay. The next pass feeds the others a second time, each in front of its
+    value, over the slots of their first place (RandAR, section 3.3 and its released decoder). Groups of one are the
+    sequence that RandAR trains on: nothing is fed twice.
+    """
+    passes: list[tuple[Row, ...]] = []
+    place, done = prefix, 0  # slot of the first query of the group asked last, and its rank
+    for index, size in enumerate(sizes):
+        rows = [Row(Kind.COND, i, 0, i) for i in range(prefix)] if index == 0 else []
+        for i in range(sizes[index - 1] if index else 0):
+            known = [Row(Kind.QUERY, done + i, 2 * index, place + 2 * i)] if i else []
+            rows += [*known, Row(Kind.VALUE, done + i, 2 * index, place + 2 * i + 1)]
+        if index:
+            place, done = place + 2 * sizes[index - 1], done + sizes[index - 1]
+        rows += [Row(Kind.QUERY, done + i, 2 * index + 1, place + i, keep=i == 0) for i in range(size)]
+        passes.append(tuple(rows))
     return RowPlan(sizes, prefix, tuple(passes), _last(passes, sizes))
 
 

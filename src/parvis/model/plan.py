@@ -82,20 +82,22 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Rows as three columns, long [R] each: all that a visibility rule may look at."""
+    """Rows as four columns, long [R] each (``keep`` bool): all that a visibility rule may look at."""
 
     kind: Tensor
     group: Tensor
     slot: Tensor
+    keep: Tensor
 
     @staticmethod
     def of(rows: Sequence[Row]) -> Slice:
-        columns = torch.tensor([(row.kind, row.group, row.slot) for row in rows], dtype=torch.long).reshape(-1, 3)
-        return Slice(columns[:, 0], columns[:, 1], columns[:, 2])
+        columns = torch.tensor([(row.kind, row.group, row.slot, row.keep) for row in rows], dtype=torch.long)
+        kind, group, slot, keep = columns.reshape(-1, 4).unbind(1)
+        return Slice(kind, group, slot, keep.bool())
 
 
 Rule = Callable[[Slice, Slice], Tensor]
-"""Visibility: (asking rows, key rows) -> bool [Rq, Rk], a function of kind, group and slot alone."""
+"""Visibility: (asking rows, key rows) -> bool [Rq, Rk], a function of kind, group, slot and keep alone."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,6 +92,15 @@ class Rotary(nn.Module):
         return sin if self.vanish else torch.ones_like(sin), sin
 
 
+def turned_by_heads(x_BnD: Tensor, turn: tuple[Tensor, Tensor], heads: int) -> Tensor:
+    """Vectors turned as queries and keys are, every head's share of the channels by ``turn`` = (cos, sin) [B, n, E].
+
+    RandAR's position instruction tokens (arXiv 2412.01827, section 3.1): one learned vector, turned to a position.
+    """
+    x_BHnd = x_BnD.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return rotate(x_BHnd, (turn[0][:, None], turn[1][:, None])).transpose(1, 2).flatten(-2)
+
+
 def rotate(x_BHRd: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     """Rotate adjacent channel pairs by ``turn`` = (cos, sin), [B or 1, 1, R, E]; computed in float32, returned in x's
     type."""

@@ -9,7 +9,7 @@ Under guidance the batch is twice as large behind the embedding (condition rows 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,6 +24,12 @@ from parvis.model.framing import Framing
 from parvis.model.plan import Kind, RowPlan, Rows, Rule
 from parvis.model.position import LearnedPositions, Rotary
 from parvis.predict import Categorical
+
+Turn = tuple[Tensor, Tensor]
+"""How rows turn: (cos, sin)."""
+
+Pose = Callable[[Tensor, Turn, int], Tensor]
+"""(query vectors [B, n, D], how their positions turn, heads) -> QUERY rows [B, n, D]."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Transformer(nn.Module):
         blocks, head: the body.
         positions: learned vectors added to rows. rotary: rotations of queries and keys. Either may be ``None``.
         query: learn one vector for all QUERY rows. view: linear map C -> D of QUERY rows' content instead.
+        pose: how the query vector becomes the row of a position, where positions are not added but turn it (RandAR).
         fillers: number of learned EXTRA rows.
         norm_in: applied to every embedded row (LPD's ``z_proj_ln``).
         shared: one adaptive-norm network for all blocks (VAR-d36).
@@ -66,6 +73,7 @@ class Transformer(nn.Module):
         positions: LearnedPositions | None = None,
         rotary: Rotary | None = None,
         query: bool = False,
+        pose: Pose | None = None,
         view: nn.Linear | None = None,
         fillers: int = 0,
         norm_in: nn.Module | None = None,
@@ -83,6 +91,7 @@ class Transformer(nn.Module):
             shared,
         )
         width, self.heads = blocks[0].attention.qkv.in_features, blocks[0].attention.heads
+        self.pose = pose
         self.query = nn.Parameter(torch.zeros(width)) if query else None
         self.fillers = nn.Parameter(torch.zeros(fillers, width)) if fillers else None
 
@@ -120,13 +129,15 @@ class Transformer(nn.Module):
         Args:
             order_BN: the order's positions. values_BN: the canvas. view_BnC: content of the QUERY rows, by rank.
         """
-        pieces, turns = [], []
+        pieces: list[Tensor] = []
+        turns: list[Turn] = []
         for kind, ranks in rows.ranks.items():
             at_Bn = order_BN[:, ranks]
-            pieces.append(self._piece(kind, ranks, at_Bn, values_BN, view_BnC, context))
             if self.rotary is not None:
                 somewhere = kind in (Kind.VALUE, Kind.QUERY)
                 turns.append(self.rotary.at(at_Bn) if somewhere else self.rotary.nowhere(at_Bn))
+            turn = turns[-1] if turns else None
+            pieces.append(self._piece(kind, ranks, at_Bn, values_BN, view_BnC, context, turn))
         x_BRD = torch.cat(pieces, 1)
         turn = None
         if turns:
@@ -141,7 +152,14 @@ class Transformer(nn.Module):
         return x_BRD, None if turn is None else (turn[0][:, None], turn[1][:, None])
 
     def _piece(
-        self, kind: Kind, ranks: Tensor, at_Bn: Tensor, values_BN: Tensor, view_BnC: Tensor | None, context: Context
+        self,
+        kind: Kind,
+        ranks: Tensor,
+        at_Bn: Tensor,
+        values_BN: Tensor,
+        view_BnC: Tensor | None,
+        context: Context,
+        turn: Turn | None,
     ) -> Tensor:
         if kind == Kind.COND:
             own = None if self.positions is None else self.positions.of_prefix(ranks)
@@ -159,6 +177,8 @@ class Transformer(nn.Module):
         else:
             assert self.query is not None
             x = self.query.expand(*at_Bn.shape, -1)
+            if self.pose is not None and turn is not None:
+                x = self.pose(x, turn, self.heads)
         if self.positions is not None:
             x = x + self.positions.at(at_Bn)
         return x.repeat(context.copies, 1, 1) if context.copies > 1 else x

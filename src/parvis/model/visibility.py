@@ -1,4 +1,4 @@
-"""Visibility rules: which row sees which key, as functions of (kind, group, slot) alone.
+"""Visibility rules: which row sees which key, as functions of (kind, group, slot, keep) alone.
 
 Every mask in Parvis, in training and in decoding, is one of these applied to a row plan.
 Shapes: asking rows ``q`` [Rq], keys ``k`` [Rk]; result bool [Rq, Rk], True = sees.
@@ -27,6 +27,13 @@ def peers_and_context(q: Slice, k: Slice) -> Tensor:
     asks, asked = (q.kind == Kind.QUERY)[:, None], (k.kind == Kind.QUERY)[None]
     same, earlier = q.group[:, None] == k.group[None], k.group[None] < q.group[:, None]
     return (asks & asked & same) | (~asked & earlier) | (~asks & ~asked & same)
+
+
+def kept_causal(q: Slice, k: Slice) -> Tensor:
+    """RandAR (arXiv 2412.01827, sections 3.1 and 3.3): plain causal attention, in which a row whose key does not stay
+    is seen by its own group alone."""
+    ahead = (k.slot[None] <= q.slot[:, None]) & (k.group[None] <= q.group[:, None])
+    return ahead & (k.keep[None] | (k.group[None] == q.group[:, None]))
 
 
 def own_group(q: Slice, k: Slice) -> Tensor:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from functools import partial
 
 from parvis.system import System
-from parvis.systems import emoji, llamagen, lpd, par, var
+from parvis.systems import emoji, llamagen, lpd, par, randar, var
 
 SYSTEMS: dict[str, Callable[..., System]] = {
     "emoji": emoji.emoji,
     "llamagen": llamagen.llamagen,
     "lpd": lpd.lpd,
     "par": par.par,
+    "randar": randar.randar,
     "var": var.var,
 }
 """What a model folder's ``config.json`` may name; called with its ``arguments``."""
@@ -30,6 +31,7 @@ PUBLISHED: dict[str, Callable[[], System]] = {
         for size in ("l", "xl", "xxl", "3b")
         for tokens in (4, 16)
     },
+    **{f"randar-{size}-256": partial(randar.randar, size) for size in ("l", "xl", "xxl")},
     **{f"var-{size}-256": partial(var.var, size, 256) for size in ("d16", "d20", "d24", "d30")},
     "var-d36-512": partial(var.var, "d36", 512),
 }

@@ -27,6 +27,8 @@ PAR = KeyMap(
     drop=LLAMAGEN.drop,
 )
 
+RANDAR = KeyMap(rules=(("pos_instruct_embeddings", "query"), *LLAMAGEN.rules), drop=LLAMAGEN.drop)
+
 LPD = KeyMap(
     rules=(
         ("class_emb.weight", "condition.table.weight"),
