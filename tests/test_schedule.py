@@ -13,6 +13,8 @@ from parvis.schedule import (
     group_sizes,
     one_then_cosine,
     published,
+    remaining_arccos,
+    remaining_cosine,
     tail,
 )
 
@@ -71,11 +73,28 @@ def test_randar_groups_are_the_authors(table):
     assert list(one_then_cosine(table["N"], table["K"])) == table["sizes"]
 
 
-@given(st.integers(1, 1500).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))))
-def test_randar_groups_are_as_many_as_asked(case):
+ARPG = json.loads((Path(__file__).parent / "golden" / "arpg_schedules.json").read_text())["schedules"]
+
+
+@pytest.mark.parametrize("table", ARPG, ids=lambda table: f"{table['schedule']}-{table['N']}-{table['K']}")
+def test_arpg_groups_are_the_authors(table):
+    rule = {"arccos": remaining_arccos, "cosine": remaining_cosine}[table["schedule"]]
+    assert list(rule(table["N"], table["K"])) == table["sizes"]
+
+
+@pytest.mark.parametrize("rule", [one_then_cosine, remaining_arccos, remaining_cosine])
+@given(case=st.integers(1, 1500).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))))
+def test_groups_are_as_many_as_asked(rule, case):
     tokens, steps = case
-    sizes = one_then_cosine(tokens, steps)
+    sizes = rule(tokens, steps)
     assert len(sizes) == steps and sum(sizes) == tokens and min(sizes) >= 1
+
+
+@pytest.mark.parametrize("rule", [one_then_cosine, remaining_arccos, remaining_cosine])
+@pytest.mark.parametrize("steps", [0, 17])
+def test_more_groups_than_tokens_are_refused(rule, steps):
+    with pytest.raises(UsageError, match=r"16 tokens take 1\.\.16 steps"):
+        rule(16, steps)
 
 
 def test_constant_groups():

@@ -14,7 +14,7 @@ from parvis.model.context import ClassCondition, LatentNullCondition, WordsCondi
 from parvis.model.transformer import Size, Transformer
 from parvis.order import raster, regions, scales
 from parvis.system import Preset, System
-from parvis.systems import llamagen, lpd, par, randar, var
+from parvis.systems import arpg, llamagen, lpd, par, randar, var
 from parvis.tokenizer.base import Tokenizer
 from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
@@ -102,6 +102,14 @@ def _randar() -> System:
     )  # fmt: skip
 
 
+def _arpg() -> System:
+    model = arpg.transformer(SIZE, Grid.image(3, 5), vocabulary=VOCABULARY, classes=CLASSES)
+    return _system(
+        "toy-arpg", _tokenizer(), _randomise(model, 8), order=arpg.anywhere, preset=Preset(6, 2.0),
+        guidance=guidance.after_step,
+    )  # fmt: skip
+
+
 BUILDERS: dict[str, Callable[[], System]] = {
     "raster": _raster,
     "lpd": _lpd,
@@ -109,6 +117,7 @@ BUILDERS: dict[str, Callable[[], System]] = {
     "par": _par,
     "var": _var,
     "randar": _randar,
+    "arpg": _arpg,
 }
 NAMES = tuple(BUILDERS)
 

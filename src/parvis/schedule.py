@@ -133,6 +133,39 @@ def one_then_cosine(tokens: int, steps: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
+@lru_cache(maxsize=256)
+def remaining_arccos(tokens: int, steps: int) -> tuple[int, ...]:
+    """ARPG's recommended decoder: ``int(N acos(s / K) / (pi / 2))`` tokens are left after pass s = 1..K, at least one
+    less every pass. Groups grow slowly and the last is large: 256 tokens in 64 passes are 3, 3, 2, .. 10, 12, 28.
+
+    Args:
+        tokens: N, at least 1. steps: K, in 1..N; there are always K groups.
+
+    Raises:
+        UsageError: ``steps`` out of range.
+    """
+    _check(tokens, steps)
+    return _leaving(tokens, [int(tokens * math.acos(s / steps) / (math.pi / 2)) for s in range(1, steps + 1)])
+
+
+@lru_cache(maxsize=256)
+def remaining_cosine(tokens: int, steps: int) -> tuple[int, ...]:
+    """ARPG's other schedule, MaskGIT's and MAR's: ``int(N cos(pi s / 2K))`` tokens are left after pass s = 1..K, at
+    least one less every pass. Arguments and errors as of :func:`remaining_arccos`."""
+    _check(tokens, steps)
+    return _leaving(tokens, [int(tokens * math.cos(math.pi / 2 * s / steps)) for s in range(1, steps + 1)])
+
+
+def _leaving(tokens: int, left: list[int]) -> tuple[int, ...]:
+    """Sizes of groups that leave ``left`` tokens after each pass; every pass takes one at least, the last takes all."""
+    sizes, remaining = [], tokens
+    for count in left[:-1]:
+        after = max(1, min(count, remaining - 1))
+        sizes.append(remaining - after)
+        remaining = after
+    return (*sizes, remaining)
+
+
 def constant(tokens: int, size: int) -> tuple[int, ...]:
     """Groups of ``size`` positions; the last is smaller if ``size`` does not divide ``tokens``.
 

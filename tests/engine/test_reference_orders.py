@@ -1,4 +1,4 @@
-"""RandAR against plain decoding (tests/plain_order.py): the same tokens, the same logits, the same lessons."""
+"""RandAR and ARPG against plain decoding (tests/plain_order.py): the same tokens, the same logits, the same lessons."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from parvis.sampling import Sampling
 from parvis.schedule import one_then_cosine
 from parvis.system import System
 from parvis.train.objective import teacher_logits
-from plain_order import decode_randar, teach_randar
+from plain_order import decode_arpg, decode_randar, teach_arpg, teach_randar
 from toys import SIZE, VOCABULARY, toy
 
 LABELS = torch.tensor([3, 0])
@@ -27,8 +27,8 @@ ORDERS = {
     "diagonals": diagonals,
     "one by one": raster,
 }
-ANY = {"randar": decode_randar}
-TAUGHT = {"randar": teach_randar}
+ANY = {"randar": decode_randar, "arpg": decode_arpg}
+TAUGHT = {"randar": teach_randar, "arpg": teach_arpg}
 
 
 def decode(system: System, order: Order, scale: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import pytest
 
 from parvis.errors import IncompatibleParts
-from parvis.model.framing import content, interleave, query, shift
-from parvis.model.plan import Kind, RowPlan
+from parvis.model.framing import apart, content, interleave, query, shift
+from parvis.model.plan import NOWHERE, Kind, RowPlan
 
 LETTERS = {Kind.COND: "c", Kind.VALUE: "v", Kind.QUERY: "q", Kind.EXTRA: "m"}
 
 
 def written(plan: RowPlan) -> list[str]:
-    """One word per row: kind, rank, @ cache slot; ``-`` where the key does not stay."""
+    """One word per row: kind, rank, @ cache slot; ``-`` where the key does not stay; no slot where there is no key."""
     return [
-        " ".join(f"{LETTERS[row.kind]}{row.rank}@{row.slot}{'' if row.keep else '-'}" for row in rows)
+        " ".join(
+            f"{LETTERS[row.kind]}{row.rank}"
+            + ("" if row.slot == NOWHERE else f"@{row.slot}")
+            + ("" if row.keep else "-")
+            for row in rows
+        )
         for rows in plan.passes
     ]
 
@@ -76,6 +81,12 @@ def test_interleave_feeds_queries_again_in_front_of_their_values() -> None:
 def test_interleave_of_groups_of_one_feeds_nothing_twice() -> None:
     """RandAR's training sequence: class, P_1, X_1, P_2 .. P_N."""
     assert written(interleave((1, 1, 1), 1)) == ["c0@0 q0@1", "v0@2 q1@3", "v1@4 q2@5"]
+
+
+def test_apart_asks_without_keys() -> None:
+    plan = apart((1, 3, 2), 1)
+    assert written(plan) == ["c0@0 q0-", "v0@1 q1- q2- q3-", "v1@2 v2@3 v3@4 q4- q5-"]
+    assert answering(plan) == [[1], [1, 2, 3], [3, 4]]
 
 
 def test_content_answers_the_first_scale_from_the_condition() -> None:

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parvis.model.framing import Framing, content, interleave, query, shift
-from parvis.model.plan import Kind, Row, RowPlan, Rows, Rule
+from parvis.model.framing import Framing, apart, content, interleave, query, shift
+from parvis.model.plan import NOWHERE, Kind, Row, RowPlan, Rows, Rule
 from parvis.model.visibility import group_causal, kept_causal, peers_and_context, slot_causal
 
 CPU = torch.device("cpu")
@@ -20,6 +20,7 @@ PAIRS: dict[str, tuple[Framing, Rule]] = {
     "query": (query, peers_and_context),
     "content": (content, group_causal),
     "interleave": (interleave, kept_causal),
+    "apart": (apart, group_causal),
 }
 
 
@@ -31,14 +32,17 @@ def fit(name: str, sizes: list[int]) -> tuple[int, ...]:
         "query": tuple(sizes),
         "content": (1, *sizes),
         "interleave": tuple(sizes),
+        "apart": tuple(sizes),
     }[name]
 
 
 def names(rows: Rows) -> list[Name]:
-    """(kind, rank, slot) of every row, in row order; fillers of two growths differ by their slot alone."""
+    """(kind, rank, slot) of every row, in row order, those without a key last; fillers of two growths differ by their
+    slot alone."""
     pieces = [(int(kind), rank) for kind, ranks in rows.ranks.items() for rank in ranks.tolist()]
     listed = pieces if rows.arrange is None else [pieces[i] for i in rows.arrange.tolist()]
-    return [(*piece, slot) for piece, slot in zip(listed, rows.slots.tolist(), strict=True)]
+    slots = rows.slots.tolist() + [NOWHERE] * (rows.count - rows.keyed)
+    return [(*piece, slot) for piece, slot in zip(listed, slots, strict=True)]
 
 
 def seen(rows: Rows, keys: list[Name | None]) -> dict[Name, set[Name | None]]:
@@ -58,14 +62,14 @@ class Slots:
         self.content: list[Name | None] = [None] * plan.slots
 
     def feed(self, rows: Rows) -> dict[Name, set[Name | None]]:
-        for slot, name in zip(rows.slots.tolist(), names(rows), strict=True):
+        for slot, name in zip(rows.slots.tolist(), names(rows)[: rows.keyed], strict=True):
             self.content[slot] = name
         return seen(rows, self.content[: rows.length])
 
 
 def whole(plan: RowPlan, rule: Rule) -> dict[Name, set[Name | None]]:
     rows = plan.whole(rule, CPU)
-    return seen(rows, list(names(rows)))
+    return seen(rows, list(names(rows)[: rows.keyed]))
 
 
 def answered(rows: Rows) -> list[Name]:
@@ -152,6 +156,15 @@ def test_rows_are_made_once() -> None:
 def test_rows_that_see_everything_need_no_mask() -> None:
     assert content((1, 4, 9), 1).step(2, group_causal, CPU).mask is None
     assert query((1, 3, 5)).step(1, peers_and_context, CPU).mask is not None  # values do not see the queries
+
+
+def test_rows_without_a_key_come_last_and_take_no_slot() -> None:
+    plan = apart((2, 3), 1)
+    assert plan.slots == 3  # the last group is never fed
+    for rows in (plan.step(1, group_causal, CPU), plan.whole(group_causal, CPU)):
+        assert rows.tail and rows.count - rows.keyed == rows.asked[1] - rows.asked[0]
+        assert [slot for _, _, slot in names(rows)[rows.keyed :]] == [NOWHERE] * (rows.count - rows.keyed)
+    assert plan.step(1, group_causal, CPU).mask is None
 
 
 def test_rows_of_one_pass_cannot_share_a_slot() -> None:

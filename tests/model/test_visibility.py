@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parvis.grid import Grid
-from parvis.model.framing import content, interleave, query, shift
+from parvis.model.framing import apart, content, interleave, query, shift
 from parvis.model.plan import Kind, Row, RowPlan, Rule, Slice
 from parvis.model.visibility import group_causal, kept_causal, own_group, peers_and_context, slot_causal
 from parvis.order import regions, scales
@@ -109,6 +109,13 @@ def test_randar_decodes_causally_over_what_stays(sizes: list[int]) -> None:
         visible = {(rows[j].kind, rows[j].rank) for j in seen[at[id(row)]].nonzero()[:, 0].tolist()}
         pairs = {(kind, rank) for rank in range(row.rank + 1) for kind in (Kind.QUERY, Kind.VALUE)}
         assert visible == {(Kind.COND, 0)} | pairs and len(visible) == int(seen[at[id(row)]].sum())
+
+
+def test_arpg_trains_causally_in_both_halves() -> None:
+    """ARPG: known row i sees rows 0 .. i, query i sees rows 0 .. i; row 0 is the class, query 0 asks the first token."""
+    rows = apart((1,) * 6).whole(group_causal, CPU)
+    causal = torch.ones(6, 6, dtype=torch.bool).tril()
+    assert rows.mask is not None and torch.equal(rows.mask, torch.cat([causal, causal]))
 
 
 def test_own_group() -> None:

@@ -15,7 +15,7 @@ from parvis.errors import UnknownName
 from parvis.grid import Grid
 from parvis.model.context import FeaturesCondition
 from parvis.system import System
-from parvis.systems import PUBLISHED, SYSTEMS, llamagen, lpd, par, randar, var
+from parvis.systems import PUBLISHED, SYSTEMS, arpg, llamagen, lpd, par, randar, var
 from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
 from parvis.weights import maps
@@ -29,12 +29,16 @@ ROUNDED = {
     "llamagen-xl-384": 774.7,
     "llamagen-xxl-384": 1411,
     "llamagen-3b-384": 3097,
+    "arpg-l-256": 319.8,
+    "arpg-xl-256": 719.0,
+    "arpg-xxl-256": 1302,
     "lpd-l-256": 337.2,
     "lpd-xl-256": 751.9,
     "lpd-xxl-256": 1412,
 }
 """Millions of parameters, rounded to the last digit given: LlamaGen (arXiv 2406.06525: 111M, 343M, 775M, 1.4B, 3.1B)
-and LPD (arXiv 2507.01957: 337M, 752M, 1.4B) with the digits that their released code gives."""
+and LPD (arXiv 2507.01957: 337M, 752M, 1.4B) and ARPG (arXiv 2503.10568: 320M, 719M, 1.3B) with the digits that their released
+code gives."""
 
 CUT = {"var-d16-256": (310, 1), "var-d20-256": (600, 1), "var-d24-256": (1000, 100), "var-d30-256": (2000, 100)} | {
     "var-d36-512": (2300, 100)
@@ -44,11 +48,18 @@ CUT = {"var-d16-256": (310, 1), "var-d20-256": (600, 1), "var-d24-256": (1000, 1
 RANDAR = {"randar-l-256": (300, 100), "randar-xl-256": (700, 100), "randar-xxl-256": (1400, 100)}
 """The same of RandAR: 0.3B, 0.7B, 1.4B in the names of its files."""
 
-MAPS = {"llamagen": maps.LLAMAGEN, "lpd": maps.LPD, "par": maps.PAR, "randar": maps.RANDAR, "var": maps.VAR}
-CASES = {"llamagen": "llamagen_c2i", "lpd": "lpd", "par": "par_4", "randar": "randar", "var": "var"}
+MAPS = {
+    "llamagen": maps.LLAMAGEN,
+    "lpd": maps.LPD,
+    "par": maps.PAR,
+    "randar": maps.RANDAR,
+    "arpg": maps.ARPG,
+    "var": maps.VAR,
+}
+CASES = {"llamagen": "llamagen_c2i", "lpd": "lpd", "par": "par_4", "randar": "randar", "arpg": "arpg", "var": "var"}
 
 
-ANY_STEPS = ("lpd", "randar")
+ANY_STEPS = ("arpg", "lpd", "randar")
 
 
 @lru_cache
@@ -65,7 +76,7 @@ def official(case: str, depth: int | None = None) -> set[str]:
     """The authors' names (from a case that their code made), the first layer repeated ``depth`` times."""
     with safe_open(GOLDEN / f"{case}.safetensors", "pt") as file:
         names = [name.removeprefix("weights.") for name in file.keys() if name.startswith("weights.")]  # noqa: SIM118
-    layer = re.compile(r"(layers|blocks)\.\d+\.")
+    layer = re.compile(r"(layers|blocks|self_dec|cross_dec)\.\d+\.")
     once = {layer.sub(r"\1.#.", name) for name in names}
     if depth is None:
         return set(names)
@@ -109,6 +120,7 @@ def test_the_counts_in_the_documentation_are_these() -> None:
         "LPD L, XL, XXL at 256": [f"lpd-{size}-256" for size in ("l", "xl", "xxl")],
         "VAR d16, d20, d24, d30, d36": list(CUT),
         "RandAR L, XL, XXL": list(RANDAR),
+        "ARPG L, XL, XXL": [f"arpg-{size}-256" for size in ("l", "xl", "xxl")],
     }
     for title, names in rows.items():
         counts = ", ".join(f"{millions(build(name).models['main']):.3f}" for name in names)
@@ -177,6 +189,7 @@ def test_the_preset_is_the_number_of_passes_that_the_order_has(name: str) -> Non
         lambda: var.var("d16", 300),
         lambda: llamagen.llamagen("xll"),
         lambda: randar.randar("b"),
+        lambda: arpg.arpg("b"),
     ],
 )
 def test_an_unknown_size_names_the_nearest(call: object) -> None:

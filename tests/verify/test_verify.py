@@ -16,7 +16,7 @@ from parvis.verify import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = (
-    "llamagen_c2i", "llamagen_t2i", "lpd", "par_4", "par_16", "randar", "var", "var_shared_aln", "var_vqvae",
+    "arpg", "llamagen_c2i", "llamagen_t2i", "lpd", "par_4", "par_16", "randar", "var", "var_shared_aln", "var_vqvae",
     "vq16_deep", "vq16_wide",
 )  # fmt: skip
 
@@ -36,7 +36,10 @@ def test_a_wrong_weight_is_noticed(tmp_path: Path) -> None:
     assert not all(check.passed for check in verify(tmp_path / "lpd.safetensors"))
 
 
-@pytest.mark.parametrize(("case", "weight"), [("randar", "pos_instruct_embeddings")])
+@pytest.mark.parametrize(
+    ("case", "weight"),
+    [("randar", "pos_instruct_embeddings"), ("arpg", "layers.to_k.weight"), ("arpg", "embeddings.weight")],
+)
 def test_a_wrong_weight_is_noticed_elsewhere(tmp_path: Path, case: str, weight: str) -> None:
     tensors = safetensors.torch.load_file(GOLDEN / f"{case}.safetensors")
     tensors[f"weights.{weight}"][..., 0] += 0.5

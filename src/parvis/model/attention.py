@@ -25,6 +25,7 @@ class Attention(nn.Module):
         cosine: VAR's attention: q and k of unit length, q times a learned scale per head exp(min(s, log 100)), no
             1/sqrt(d); q and v have biases, k has none.
         dropout: on the projected output, in training.
+        qkv: makes queries, keys and values [.., 3 D], in place of one linear map.
     """
 
     def __init__(
@@ -35,11 +36,12 @@ class Attention(nn.Module):
         bias: tuple[bool, bool] = (False, False),
         cosine: bool = False,
         dropout: float = 0.0,
+        qkv: nn.Module | None = None,
     ) -> None:
         super().__init__()
         assert width % heads == 0, "width does not divide over the heads"
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=bias[0])
+        self.qkv = qkv or nn.Linear(width, 3 * width, bias=bias[0])
         self.proj = nn.Linear(width, width, bias=bias[1])
         self.log_scale = nn.Parameter(torch.full((1, heads, 1, 1), math.log(4.0))) if cosine else None
         self.q_bias = nn.Parameter(torch.zeros(width)) if cosine else None

@@ -155,6 +155,33 @@ class LatentNullCondition(Condition):
         _check_ids("classes", given, (), self.classes)
 
 
+class TableCondition(Condition):
+    """A class label as one prefix row, read from the table of the codes (ARPG): class c is row ``first`` + c, the null
+    class the row behind the last class.
+
+    Args:
+        table: owned by the transformer, under whose name its weights are saved. first: row of class 0. classes: number
+            of classes; labels are long [B] in 0..classes-1.
+    """
+
+    prefix = 1
+
+    def __init__(self, table: nn.Embedding, first: int, classes: int) -> None:
+        super().__init__()
+        assert table.num_embeddings > first + classes, "the table has no row for the null class"
+        self.shared = (table,)  # in a tuple, so that it is no part of this module
+        self.first, self.classes = first, classes
+
+    def forward(self, given: Tensor) -> Context:
+        return Context(self.shared[0](given + self.first)[:, None])
+
+    def null(self, given: Tensor) -> Context:
+        return self(torch.full_like(given, self.classes))
+
+    def check(self, given: Any) -> None:
+        _check_ids("classes", given, (), self.classes)
+
+
 class WordsCondition(Condition):
     """A caption as T prefix rows: learned word vectors plus learned slot vectors; the transformer's own layers read
     them.

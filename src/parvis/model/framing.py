@@ -4,6 +4,7 @@
 ``query``    feed the last group's values, then one position query for every token asked (LPD, arXiv 2507.01957,
 section 3.1);
 ``interleave`` as ``query``, each query staying in front of its value (RandAR, arXiv 2412.01827, section 3.1);
+``apart`` as ``query``, but queries only read (ARPG, arXiv 2503.10568, section 3.2);
 ``content``  every asked position carries the coarse image so far (VAR, arXiv 2404.02905, section 3.2).
 
 Known tokens (editing) are groups like any other that are not asked: see ``RowPlan.catch_up``.
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from parvis.errors import IncompatibleParts
-from parvis.model.plan import Kind, Row, RowPlan
+from parvis.model.plan import NOWHERE, Kind, Row, RowPlan
 
 Framing = Callable[[tuple[int, ...], int], RowPlan]
 """(sizes, prefix rows) -> plan."""
@@ -68,6 +69,22 @@ def query(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
         rows = [Row(Kind.COND, i, 0, i) for i in range(prefix)] if index == 0 else []
         rows += [Row(Kind.VALUE, r, index, prefix + r) for r in range(shown, done)]
         rows += [Row(Kind.QUERY, r, index + 1, prefix + r, keep=False) for r in range(done, done + size)]
+        passes.append(tuple(rows))
+        shown, done = done, done + size
+    return RowPlan(sizes, prefix, tuple(passes), _last(passes, sizes))
+
+
+@lru_cache(maxsize=256)
+def apart(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
+    """Each pass feeds the values of the group before, and a query for every token of the next that nothing sees, not
+    even another query: it has no key and no cache slot (ARPG, section 3.2). The cache holds condition and image tokens.
+    """
+    passes: list[tuple[Row, ...]] = []
+    shown, done = 0, 0
+    for index, size in enumerate(sizes):
+        rows = [Row(Kind.COND, i, 0, i) for i in range(prefix)] if index == 0 else []
+        rows += [Row(Kind.VALUE, r, index, prefix + r) for r in range(shown, done)]
+        rows += [Row(Kind.QUERY, r, index, NOWHERE, keep=False) for r in range(done, done + size)]
         passes.append(tuple(rows))
         shown, done = done, done + size
     return RowPlan(sizes, prefix, tuple(passes), _last(passes, sizes))

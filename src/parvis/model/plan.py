@@ -27,10 +27,14 @@ class Kind(IntEnum):
     EXTRA = 3  # a learned filler (PAR's transition tokens)
 
 
+NOWHERE = -1
+"""The slot of a row that nothing can see (ARPG's queries)."""
+
+
 @dataclass(frozen=True)
 class Row:
-    """One row: its kind, the rank in the order it stands for, its visibility group, its cache slot, whether its key
-    stays."""
+    """One row: its kind, the rank in the order it stands for, its visibility group, its cache slot (``NOWHERE``: it
+    reads but has no key), whether its key stays."""
 
     kind: Kind
     rank: int
@@ -41,13 +45,15 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows fed together, on one device, ready for a model: no shape here depends on data.
+    """Rows fed together, on one device, ready for a model: no shape here depends on data. Rows without a key come last.
 
     Attributes:
+        count: R.
         ranks: for every kind present, the ranks of its rows, long [R_kind].
         arrange: permutation that brings the pieces (kind after kind) into row order, long [R]; ``None`` if already
             there.
-        slots: cache slot of every row, long [R]; ``span`` is (low, high) where the slots are contiguous, else ``None``.
+        slots: cache slot of every row that has a key, long [keyed]; ``span`` is (low, high) where the slots are
+            contiguous, else ``None``.
         length: number of cache slots visible to these rows.
         answers: the rows that answer, long [n], ordered by rank; ``tail`` is True where they are simply the last n
             rows.
@@ -57,6 +63,7 @@ class Rows:
         cached: whether keys are the cache's slots (decoding) or these very rows (training).
     """
 
+    count: int
     ranks: dict[Kind, Tensor]
     arrange: Tensor | None
     slots: Tensor
@@ -70,7 +77,8 @@ class Rows:
     cached: bool
 
     @property
-    def count(self) -> int:
+    def keyed(self) -> int:
+        """How many rows, the first ones, have keys."""
         return int(self.slots.shape[0])
 
     def answering(self, hidden_BRD: Tensor) -> Tensor:
@@ -158,7 +166,11 @@ class RowPlan:
                 rows += self.passes[index]
             else:
                 rows += [row for row in self.passes[index] if row.keep]
-        keys = self._occupants(first, rows) if cached else rows
+        by_key = sorted(range(len(rows)), key=lambda i: rows[i].slot == NOWHERE)
+        place = {old: new for new, old in enumerate(by_key)}
+        rows, answers = [rows[i] for i in by_key], [place[i] for i in answers]
+        keyed = [row for row in rows if row.slot != NOWHERE]
+        keys = self._occupants(first, keyed) if cached else keyed
         asked = sum(self.sizes[:start]), sum(self.sizes[: last + 1])
         return _pack(rows, answers, asked, rule(Slice.of(rows), Slice.of(keys)), cached, device)
 
@@ -186,10 +198,11 @@ def _pack(
     place = [0] * len(rows)
     for new, old in enumerate(by_kind):
         place[old] = new
-    slots = [row.slot for row in rows]
+    slots = [row.slot for row in rows if row.slot != NOWHERE]
     queries = [row.rank for row in rows if row.kind == Kind.QUERY]
     low, contiguous = slots[0], slots == list(range(slots[0], slots[0] + len(slots)))
     return Rows(
+        count=len(rows),
         ranks={
             kind: long(rows[i].rank for i in by_kind if rows[i].kind == kind) for kind in sorted({r.kind for r in rows})
         },

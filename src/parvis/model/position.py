@@ -97,7 +97,7 @@ def turned_by_heads(x_BnD: Tensor, turn: tuple[Tensor, Tensor], heads: int) -> T
 
     RandAR's position instruction tokens (arXiv 2412.01827, section 3.1): one learned vector, turned to a position.
     """
-    x_BHnd = x_BnD.unflatten(-1, (heads, -1)).transpose(1, 2)
+    x_BHnd = x_BnD.view(*x_BnD.shape[:2], heads, -1).transpose(1, 2)
     return rotate(x_BHnd, (turn[0][:, None], turn[1][:, None])).transpose(1, 2).flatten(-2)
 
 

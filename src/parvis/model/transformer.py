@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from parvis.cache.store import Cache
 from parvis.grid import Grid
 from parvis.model.block import Block, Head, ModulatedBlock, ModulatedHead
+from parvis.model.body import Body, Straight
 from parvis.model.context import Condition, Context, Given
 from parvis.model.framing import Framing
 from parvis.model.plan import Kind, RowPlan, Rows, Rule
@@ -50,9 +51,10 @@ class Transformer(nn.Module):
         framing: group sizes -> row plan. rule: who sees whom.
         condition: turns the request's condition into prefix rows.
         tokens: embedding of VALUE rows [V, D]; ``None`` where none are ever fed (next-scale models).
-        blocks, head: the body.
+        blocks, head: what rows go through. body: how they go through the blocks; all rows straight on unless given.
         positions: learned vectors added to rows. rotary: rotations of queries and keys. Either may be ``None``.
         query: learn one vector for all QUERY rows. view: linear map C -> D of QUERY rows' content instead.
+        mask_row: the row of ``tokens`` that is the query vector, where there is no learned one (ARPG).
         pose: how the query vector becomes the row of a position, where positions are not added but turn it (RandAR).
         fillers: number of learned EXTRA rows.
         norm_in: applied to every embedded row (LPD's ``z_proj_ln``).
@@ -70,9 +72,11 @@ class Transformer(nn.Module):
         tokens: nn.Embedding | None,
         blocks: Sequence[Block | ModulatedBlock],
         head: Head | ModulatedHead,
+        body: Body | None = None,
         positions: LearnedPositions | None = None,
         rotary: Rotary | None = None,
         query: bool = False,
+        mask_row: int | None = None,
         pose: Pose | None = None,
         view: nn.Linear | None = None,
         fillers: int = 0,
@@ -90,7 +94,8 @@ class Transformer(nn.Module):
             view,
             shared,
         )
-        width, self.heads = blocks[0].attention.qkv.in_features, blocks[0].attention.heads
+        self.body, self.mask_row = body or Straight(), mask_row
+        width, self.heads = blocks[0].attention.proj.out_features, blocks[0].attention.heads
         self.pose = pose
         self.query = nn.Parameter(torch.zeros(width)) if query else None
         self.fillers = nn.Parameter(torch.zeros(fillers, width)) if fillers else None
@@ -119,7 +124,9 @@ class Transformer(nn.Module):
         """An empty cache for a generation under ``plan``."""
         rows = context.rows
         width = rows.shape[-1] // self.heads
-        return Cache(len(self.blocks), rows.shape[0], self.heads, plan.slots, width, rows.dtype, rows.device)
+        return Cache(
+            self.body.layers(len(self.blocks)), rows.shape[0], self.heads, plan.slots, width, rows.dtype, rows.device
+        )
 
     def embed(
         self, rows: Rows, order_BN: Tensor, values_BN: Tensor, view_BnC: Tensor | None, context: Context
@@ -175,13 +182,20 @@ class Transformer(nn.Module):
             assert view_BnC is not None
             x = self.view(view_BnC.to(context.rows.dtype))
         else:
-            assert self.query is not None
-            x = self.query.expand(*at_Bn.shape, -1)
+            x = self._query().expand(*at_Bn.shape, -1)
             if self.pose is not None and turn is not None:
                 x = self.pose(x, turn, self.heads)
         if self.positions is not None:
             x = x + self.positions.at(at_Bn)
         return x.repeat(context.copies, 1, 1) if context.copies > 1 else x
+
+    def _query(self) -> Tensor:
+        """The vector of all QUERY rows, [D]."""
+        if self.mask_row is not None:
+            assert self.tokens is not None
+            return self.tokens.weight[self.mask_row]
+        assert self.query is not None
+        return self.query
 
     def forward(
         self,
@@ -192,26 +206,21 @@ class Transformer(nn.Module):
         cache: Cache | None = None,
     ) -> Tensor:
         """Run the body; returns the hidden vectors of the rows that answer, [B', n, D]."""
-        mask = self._mask(rows, context)
-        modulations = context.modulation or (None,) * len(self.blocks)
-        for layer, block in enumerate(self.blocks):
-            x_BRD = block(x_BRD, rows, mask, turn, cache, layer, modulations[layer])
-        return rows.answering(x_BRD)
+        hidden: Tensor = self.body(self.blocks, x_BRD, rows, self._mask(rows, context), turn, context, cache)
+        return hidden
 
     def _mask(self, rows: Rows, context: Context) -> Tensor | None:
         """The rule's mask, less the condition's padding; a padded row always sees itself."""
         if context.visible is None:
             return rows.mask
         B, T = context.visible.shape
-        keys = rows.length if rows.cached else rows.count
+        keys = rows.length if rows.cached else rows.keyed
         shown = torch.ones(B, 1, 1, keys, dtype=torch.bool, device=context.visible.device)
         shown[..., :T] = context.visible[:, None, None]
         mask = shown.expand(-1, 1, rows.count, -1) if rows.mask is None else shown & rows.mask
-        own = (
-            torch.arange(keys, device=mask.device)
-            == (rows.slots if rows.cached else torch.arange(keys, device=mask.device))[:, None]
-        )
-        return mask | own
+        places = torch.arange(keys, device=mask.device)
+        own = places == (rows.slots if rows.cached else places)[:, None]
+        return mask | F.pad(own, (0, 0, 0, rows.count - rows.keyed))
 
     def predict(self, hidden_BnD: Tensor, context: Context) -> Categorical:
         """Logits in float32, [B', n, V]."""

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import partial
 
 from parvis.system import System
-from parvis.systems import emoji, llamagen, lpd, par, randar, var
+from parvis.systems import arpg, emoji, llamagen, lpd, par, randar, var
 
 SYSTEMS: dict[str, Callable[..., System]] = {
+    "arpg": arpg.arpg,
     "emoji": emoji.emoji,
     "llamagen": llamagen.llamagen,
     "lpd": lpd.lpd,
@@ -24,6 +25,7 @@ PUBLISHED: dict[str, Callable[[], System]] = {
         for size in ("b", "l", "xl", "xxl", "3b")
         for side in (256, 384)
     },
+    **{f"arpg-{size}-256": partial(arpg.arpg, size) for size in ("l", "xl", "xxl")},
     **{f"lpd-{size}-256": partial(lpd.lpd, size, 256) for size in ("l", "xl", "xxl")},
     **{f"lpd-{size}-512": partial(lpd.lpd, size, 512) for size in ("l", "xl")},
     **{

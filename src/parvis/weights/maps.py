@@ -29,6 +29,27 @@ PAR = KeyMap(
 
 RANDAR = KeyMap(rules=(("pos_instruct_embeddings", "query"), *LLAMAGEN.rules), drop=LLAMAGEN.drop)
 
+ARPG = KeyMap(
+    rules=(
+        ("embeddings.weight", "tokens.weight"),
+        ("layers.self_dec.{i}.attn.to_{leaf}.weight", "blocks.{i}.attention.qkv.{leaf}.weight"),
+        ("layers.self_dec.{i}.attn.proj.weight", "blocks.{i}.attention.proj.weight"),
+        ("layers.self_dec.{i}.ffn.{leaf}.weight", "blocks.{i}.mlp.{leaf}.weight"),
+        ("layers.self_dec.{i}.attn_norm.weight", "blocks.{i}.norm1.weight"),
+        ("layers.self_dec.{i}.ffn_norm.weight", "blocks.{i}.norm2.weight"),
+        ("layers.cross_dec.{i}.attn.to_q.weight", "body.blocks.{i}.q.weight"),
+        ("layers.cross_dec.{i}.attn.proj.weight", "body.blocks.{i}.proj.weight"),
+        ("layers.cross_dec.{i}.ffn.{leaf}.weight", "body.blocks.{i}.mlp.{leaf}.weight"),
+        ("layers.cross_dec.{i}.attn_norm.weight", "body.blocks.{i}.norm1.weight"),
+        ("layers.cross_dec.{i}.ffn_norm.weight", "body.blocks.{i}.norm2.weight"),
+        ("layers.norm.weight", "body.norm.weight"),
+        ("layers.to_k.weight", "body.k.weight"),
+        ("layers.to_v.weight", "body.v.weight"),
+        ("norm.weight", "head.norm.weight"),
+        ("head.weight", "head.out.weight"),
+    ),
+)
+
 LPD = KeyMap(
     rules=(
         ("class_emb.weight", "condition.table.weight"),
