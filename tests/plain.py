@@ -56,10 +56,18 @@ def attend(queries: list[Row], keys: list[Row], values: list[Row], heads: int, s
     return out
 
 
-def body(w: Weights, rows: list[Row], heads: int, sees: Sees, turn: Callable[[int, Row], Row] | None) -> list[Row]:
-    """The blocks: LPD's where ``turn`` is None, else LlamaGen's, queries and keys turned by ``turn(index, row)``."""
+def body(
+    w: Weights,
+    rows: list[Row],
+    heads: int,
+    sees: Sees,
+    turn: Callable[[int, Row], Row] | None,
+    depth: int | None = None,
+) -> list[Row]:
+    """The (first ``depth``) blocks: LPD's where ``turn`` is None, else LlamaGen's, queries and keys turned by
+    ``turn(index, row)``."""
     lpd = turn is None
-    for i in range(w.depth):
+    for i in range(w.depth if depth is None else depth):
         name = f"blocks.{i}"
         norm = w.layer_norm if lpd else w.rms_norm
         mixed = [w.linear(f"{name}.attention.qkv", norm(f"{name}.norm1", row)).chunk(3) for row in rows]

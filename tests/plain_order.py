@@ -1,4 +1,4 @@
-"""RandAR and ARPG decoded and taught, slow and obviously right: every pass from the start, one row at a time.
+"""RandAR, ARPG and NAR decoded and taught, slow and obviously right: every pass from the start, one row at a time.
 
 As in ``plain``: written from the papers' text for the tests alone, float64, no cache, no plan, no batch.
 """
@@ -19,7 +19,7 @@ Cell = tuple[int, int]
 def randar_laws(
     w: Weights, heads: int, condition: Row, known: Sequence[Cell], codes: Sequence[int], asked: Sequence[Cell]
 ) -> tuple[Laws, Laws]:
-    """RandAR (sections 3.1, 3.3): class, P_1, X_1 .. P_d, X_d, P of every cell asked; plain causal. Returns the laws of
+    """RandAR: class, P_1, X_1 .. P_d, X_d, P of every cell asked; plain causal. Returns the laws of
     the cells asked, and those read at P_1 .. P_d."""
     rows, cells = [condition], [None]
     for cell, code in zip(known, codes, strict=True):
@@ -69,7 +69,7 @@ def arpg_laws(
     codes: Sequence[int],
     asked: Sequence[tuple[Cell, int]],
 ) -> Laws:
-    """ARPG (section 3.2): the laws of the cells ``asked``; each reads the class and the first so many groups of tokens.
+    """ARPG: the laws of the cells ``asked``; each reads the class and the first so many groups of tokens.
 
     The tokens of a group see it whole, the groups before it and the class.
     """
@@ -132,3 +132,48 @@ def teach_arpg(model: nn.Module, heads: int, label: int, order: Sequence[Cell], 
     w = Weights(model)
     questions = [(cell, rank) for rank, cell in enumerate(order)]
     return arpg_laws(w, heads, arpg_classes(w, label)[0], [[cell] for cell in order[:-1]], codes[:-1], questions)
+
+
+def nar_laws(w: Weights, heads: int, conditions: Sequence[Row], codes: dict[Cell, int], asked: Sequence[Cell]) -> Laws:
+    """NAR: the laws of the cells ``asked``, after the cells of ``codes``. The next to last block answers to the right,
+    the last one below; a cell with both neighbours gets the mean of both answers, the first cell that of both heads."""
+    prefix, cells = len(conditions), list(codes)
+    rows = list(conditions) + [w["tokens.weight"][codes[cell]] for cell in cells]
+
+    def turn(index: int, row: Row) -> Row:
+        return torch.zeros_like(row) if index < prefix else turned(row, heads, cells[index - prefix])
+
+    def sees(i: int, j: int) -> bool:
+        if i < prefix or j < prefix:
+            return j <= i
+        return sum(cells[j - prefix]) <= sum(cells[i - prefix])
+
+    depths = [body(w, rows, heads, sees, turn, depth) for depth in (w.depth - 1, w.depth)]
+
+    def law(head: int, index: int) -> Row:
+        out = ("head.out", "head.more.0")[head]
+        return w.linear(out, w.rms_norm(f"body.norms.{head}", depths[head][index]))
+
+    laws = []
+    for y, x in asked:
+        neighbours = [(0, (y, x - 1)), (1, (y - 1, x))]
+        said = [law(head, prefix + cells.index(cell)) for head, cell in neighbours if cell in codes]
+        said = said or [law(0, prefix - 1), law(1, prefix - 1)]
+        laws.append(sum(said) / len(said))
+    return laws
+
+
+def decode_nar(
+    model: nn.Module, heads: int, conditions: Sequence[Sequence[Row]], shape: tuple[int, int], scale: float
+) -> tuple[list[int], Laws]:
+    """Greedy codes and (guided) laws, diagonal by diagonal. ``conditions``: the prefix rows, real and null."""
+    w = Weights(model)
+    height, width = shape
+    codes: dict[Cell, int] = {}
+    laws: Laws = []
+    for diagonal in range(height + width - 1):
+        asked = [(y, diagonal - y) for y in range(height) if 0 <= diagonal - y < width]
+        real, null = (nar_laws(w, heads, [row.double() for row in rows], codes, asked) for rows in conditions)
+        laws += [guided(a, b, scale) for a, b in zip(real, null, strict=True)]
+        codes |= {cell: int(law.argmax()) for cell, law in zip(asked, laws[-len(asked) :], strict=True)}
+    return list(codes.values()), laws

@@ -5,6 +5,7 @@ import torch
 
 from parvis.errors import UsageError
 from parvis.guidance import after_step, before_step, by_group, constant, linear, until
+from parvis.systems import nar
 
 SIZES = (1, 3, 4)
 
@@ -24,6 +25,12 @@ def test_the_rules():
     assert by_group(4.0)(SIZES).tolist() == [1.0] + [2.5] * 3 + [4.0] * 4
     assert until(3.0, 4)(SIZES).tolist() == [3.0] * 4 + [1.0] * 4
     assert until(3.0, 99)(SIZES).tolist() == [3.0] * 8
+
+
+def test_nar_guides_whole_diagonals():
+    assert nar.until(3.0, 1)(SIZES).tolist() == [3.0] * 4 + [1.0] * 4
+    assert nar.until(3.0, 3)(SIZES).tolist() == [3.0] * 4 + [1.0] * 4
+    assert nar.until(3.0, 4)(SIZES).tolist() == [3.0] * 8
 
 
 def test_one_group_by_group_is_unguided():

@@ -12,9 +12,9 @@ from parvis.decode.parallel import parallel
 from parvis.grid import Grid
 from parvis.model.context import ClassCondition, LatentNullCondition, WordsCondition
 from parvis.model.transformer import Size, Transformer
-from parvis.order import raster, regions, scales
+from parvis.order import diagonals, raster, regions, scales
 from parvis.system import Preset, System
-from parvis.systems import arpg, llamagen, lpd, par, randar, var
+from parvis.systems import arpg, llamagen, lpd, nar, par, randar, var
 from parvis.tokenizer.base import Tokenizer
 from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
@@ -110,6 +110,13 @@ def _arpg() -> System:
     )  # fmt: skip
 
 
+def _nar() -> System:
+    grid = Grid.image(3, 5)
+    model = nar.transformer(SIZE, grid, vocabulary=VOCABULARY, condition=ClassCondition(CLASSES, SIZE.width))
+    order = lambda grid, steps, noise: diagonals(grid)  # noqa: E731
+    return _system("toy-nar", _tokenizer(), _randomise(model, 9), order=order, preset=Preset(7, 2.0), edits="prefix")
+
+
 BUILDERS: dict[str, Callable[[], System]] = {
     "raster": _raster,
     "lpd": _lpd,
@@ -118,6 +125,7 @@ BUILDERS: dict[str, Callable[[], System]] = {
     "var": _var,
     "randar": _randar,
     "arpg": _arpg,
+    "nar": _nar,
 }
 NAMES = tuple(BUILDERS)
 

@@ -76,7 +76,7 @@ def by_group(scale: float) -> Guidance:
 def until(scale: float, ranks: int) -> Guidance:
     """``scale`` for ranks < ``ranks``, then 1.
 
-    The published ``cfg_interval = i`` is ``until(s, i + 1)`` in NAR and ``until(s, i + 2)`` in LlamaGen.
+    LlamaGen's released ``cfg_interval = i`` is ``until(s, i + 2)``; PAR and NAR count otherwise (in their systems).
     """
     scale = _check(scale)
     if ranks < 0:

@@ -1,4 +1,4 @@
-"""RandAR and ARPG against plain decoding (tests/plain_order.py): the same tokens, the same logits, the same lessons."""
+"""RandAR, ARPG and NAR against plain decoding (tests/plain_order.py): the same tokens, logits and lessons."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from dataclasses import replace
 import pytest
 import torch
 
-from parvis.engine.runner import run
+from parvis.canvas import Canvas
+from parvis.decode.job import Job
+from parvis.engine.runner import Runner, run
 from parvis.generate import begin
+from parvis.grid import Grid
+from parvis.model.context import ClassCondition, Condition, Features, FeaturesCondition
 from parvis.noise import Noise
 from parvis.order import Order, diagonals, halton, random, raster
 from parvis.request import Request
 from parvis.sampling import Sampling
 from parvis.schedule import one_then_cosine
-from parvis.system import System
+from parvis.system import Preset, System
+from parvis.systems import nar
 from parvis.train.objective import teacher_logits
-from plain_order import decode_arpg, decode_randar, teach_arpg, teach_randar
+from plain_order import decode_arpg, decode_nar, decode_randar, teach_arpg, teach_randar
 from toys import SIZE, VOCABULARY, toy
 
 LABELS = torch.tensor([3, 0])
@@ -76,3 +81,59 @@ def test_lessons_equal_plain_ones(name: str) -> None:
         by_rank = codes[image, order.positions[image]].tolist()
         laws = TAUGHT[name](system.models["main"], SIZE.heads, int(LABELS[image]), cells(system, order, image), by_rank)
         assert_near(logits[image], laws)
+
+
+GRIDS = [(3, 5), (4, 2), (1, 4)]
+
+
+def nar_of(height: int, width: int, condition: Condition) -> System:
+    """The toy with another image and another condition; its own weights, where there are such."""
+    grid = Grid.image(height, width)
+    model = nar.transformer(SIZE, grid, vocabulary=VOCABULARY, condition=condition).eval().requires_grad_(False)
+    own = {name: value for name, value in toy("nar").models["main"].state_dict().items() if "condition" not in name}
+    generator = torch.Generator().manual_seed(4)
+    other = {
+        name: 0.3 * torch.randn(value.shape, generator=generator)
+        for name, value in model.state_dict().items()
+        if "condition" in name
+    }
+    model.load_state_dict(own | other)
+    order = diagonals(grid)
+    return replace(
+        toy("nar"), grid=grid, models={"main": model}, order=lambda *_: order, preset=Preset(len(order.sizes))
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+@pytest.mark.parametrize(("height", "width"), GRIDS)
+def test_nar_equals_plain_decoding(height: int, width: int, scale: float) -> None:
+    """Decoding, and the lesson whose codes are those decoded."""
+    system = nar_of(height, width, ClassCondition(5, SIZE.width))
+    model, order = system.models["main"], diagonals(system.grid)
+    made, logits = decode(system, order, scale)
+    image = height % 2
+    table = model.condition.get_parameter("table.weight")
+    conditions = [[table[label]] for label in (int(LABELS[image]), -1)]
+    codes, laws = decode_nar(model, SIZE.heads, conditions, (height, width), scale)
+    assert made[image].tolist() == codes
+    assert_near(logits[image], laws)
+    if scale == 1.0:
+        values = torch.zeros_like(made).scatter(1, order.batch(2), made)
+        assert_near(teacher_logits(model, values, LABELS, order)[image], laws)
+
+
+@torch.no_grad()
+def test_nar_from_text_equals_plain_decoding() -> None:
+    """A prompt of three features, causal among themselves."""
+    system = nar_of(3, 4, FeaturesCondition(6, 3, SIZE.width))
+    model, order = system.models["main"], diagonals(system.grid)
+    words = torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(1))
+    prompt = Features(words, torch.ones(2, 3, dtype=torch.bool))
+    rows = [list(context.rows[1]) for context in (model.condition(prompt), model.condition.null(prompt))]
+    job = Job(order, Canvas.empty(2, 12), Noise((0, 1)), Sampling(top_k=1), torch.full((12,), 2.0))
+    answers = run(system.decoder, job, Runner(system, order, prompt, 2, guided=True))
+    logits = torch.cat([prediction.logits for _, prediction in answers], 1)
+    codes, laws = decode_nar(model, SIZE.heads, rows, (3, 4), 2.0)
+    assert job.canvas.read(order.positions)[1].tolist() == codes
+    assert_near(logits[1], laws)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from parvis.errors import IncompatibleParts
-from parvis.model.framing import apart, content, interleave, query, shift
-from parvis.model.plan import NOWHERE, Kind, RowPlan
+from parvis.grid import Grid
+from parvis.model.framing import apart, content, interleave, neighbours, query, shift
+from parvis.model.plan import NOBODY, NOWHERE, Kind, RowPlan
 
 LETTERS = {Kind.COND: "c", Kind.VALUE: "v", Kind.QUERY: "q", Kind.EXTRA: "m"}
 
@@ -87,6 +88,21 @@ def test_apart_asks_without_keys() -> None:
     plan = apart((1, 3, 2), 1)
     assert written(plan) == ["c0@0 q0-", "v0@1 q1- q2- q3-", "v1@2 v2@3 v3@4 q4- q5-"]
     assert answering(plan) == [[1], [1, 2, 3], [3, 4]]
+
+
+def test_neighbours_answer_to_their_right_and_below() -> None:
+    """A 2 x 3 image: diagonals (0 0), (0 1)(1 0), (0 2)(1 1), (1 2); the first head answers to the right."""
+    plan = neighbours(Grid.image(2, 3))((1, 2, 2, 1), 2)
+    assert written(plan) == ["c0@0 c1@1", "v0@2", "v1@3 v2@4", "v3@5 v4@6"]
+    assert answering(plan) == [[1, 1], [0, NOBODY, NOBODY, 0], [0, 1, NOBODY, 0], [1, 0]]
+    assert neighbours(Grid.image(2, 3)) is neighbours(Grid.image(2, 3))
+
+
+def test_neighbours_refuse_other_groups_and_grids() -> None:
+    with pytest.raises(IncompatibleParts, match=r"in groups of \(1, 2, 2, 1\); got groups of \(2, 2, 2\)"):
+        neighbours(Grid.image(2, 3))((2, 2, 2), 1)
+    with pytest.raises(IncompatibleParts, match="neighbours are those of one image"):
+        neighbours(Grid.pyramid((1, 2)))
 
 
 def test_content_answers_the_first_scale_from_the_condition() -> None:

@@ -7,13 +7,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parvis.model.framing import Framing, apart, content, interleave, query, shift
+from parvis import order
+from parvis.grid import Grid
+from parvis.model.framing import Framing, apart, content, interleave, neighbours, query, shift
 from parvis.model.plan import NOWHERE, Kind, Row, RowPlan, Rows, Rule
-from parvis.model.visibility import group_causal, kept_causal, peers_and_context, slot_causal
+from parvis.model.visibility import diagonal_causal, group_causal, kept_causal, peers_and_context, slot_causal
 
 CPU = torch.device("cpu")
 Name = tuple[int, int, int]
 sizes_of = st.lists(st.integers(1, 5), min_size=1, max_size=6)
+
+
+def diagonals(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
+    """The plan of a flat image whose diagonals have these sizes."""
+    return neighbours(Grid.image(max(sizes), len(sizes) + 1 - max(sizes)))(sizes, prefix)
+
+
 PAIRS: dict[str, tuple[Framing, Rule]] = {
     "shift": (shift, group_causal),
     "raster": (shift, slot_causal),
@@ -21,6 +30,7 @@ PAIRS: dict[str, tuple[Framing, Rule]] = {
     "content": (content, group_causal),
     "interleave": (interleave, kept_causal),
     "apart": (apart, group_causal),
+    "neighbours": (diagonals, diagonal_causal),
 }
 
 
@@ -33,6 +43,7 @@ def fit(name: str, sizes: list[int]) -> tuple[int, ...]:
         "content": (1, *sizes),
         "interleave": tuple(sizes),
         "apart": tuple(sizes),
+        "neighbours": order.diagonals(Grid.image(len(sizes), sizes[0])).sizes,
     }[name]
 
 
@@ -72,9 +83,13 @@ def whole(plan: RowPlan, rule: Rule) -> dict[Name, set[Name | None]]:
     return seen(rows, list(names(rows)[: rows.keyed]))
 
 
-def answered(rows: Rows) -> list[Name]:
+def answered(rows: Rows) -> list[object]:
+    """The row that answers each rank; of several heads the row and the share of each."""
     listed = names(rows)
-    return [listed[i] for i in rows.answers.tolist()]
+    if rows.share is None:
+        return [listed[i] for i in rows.answers.tolist()]
+    pairs = torch.stack([rows.answers, rows.share], -1).transpose(0, 1).tolist()
+    return [tuple((listed[int(i)], share) if share else None for i, share in line) for line in pairs]
 
 
 @pytest.mark.parametrize("name", PAIRS)

@@ -8,10 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parvis.grid import Grid
-from parvis.model.framing import apart, content, interleave, query, shift
+from parvis.model.framing import apart, content, interleave, neighbours, query, shift
 from parvis.model.plan import Kind, Row, RowPlan, Rule, Slice
-from parvis.model.visibility import group_causal, kept_causal, own_group, peers_and_context, slot_causal
-from parvis.order import regions, scales
+from parvis.model.visibility import (
+    diagonal_causal,
+    group_causal,
+    kept_causal,
+    own_group,
+    peers_and_context,
+    slot_causal,
+)
+from parvis.order import diagonals, regions, scales
 
 CPU = torch.device("cpu")
 
@@ -112,10 +119,23 @@ def test_randar_decodes_causally_over_what_stays(sizes: list[int]) -> None:
 
 
 def test_arpg_trains_causally_in_both_halves() -> None:
-    """ARPG: known row i sees rows 0 .. i, query i sees rows 0 .. i; row 0 is the class, query 0 asks the first token."""
+    """ARPG: known row i sees rows 0 .. i, query i sees rows 0 .. i (the class is row 0, the first token row 1)."""
     rows = apart((1,) * 6).whole(group_causal, CPU)
     causal = torch.ones(6, 6, dtype=torch.bool).tril()
     assert rows.mask is not None and torch.equal(rows.mask, torch.cat([causal, causal]))
+
+
+@pytest.mark.parametrize(("height", "width", "prefix"), [(4, 4, 1), (3, 5, 1), (5, 2, 4), (1, 6, 2)])
+def test_nar(height: int, width: int, prefix: int) -> None:
+    """NAR: a token sees the condition and every token whose y + x is not above its own; the condition is causal. The
+    last token answers nothing; it has no row."""
+    grid = Grid.image(height, width)
+    plan = neighbours(grid)(diagonals(grid).sizes, prefix)
+    cells = [divmod(position, width) for position in diagonals(grid).positions.tolist()][:-1]
+    distance = [-1] * prefix + [y + x for y, x in cells]
+    rows = range(len(distance))
+    allowed = [[j <= i if i < prefix else distance[j] <= distance[i] for j in rows] for i in rows]
+    assert torch.equal(mask(plan, diagonal_causal), torch.tensor(allowed))
 
 
 def test_own_group() -> None:

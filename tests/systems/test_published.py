@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from parvis.errors import UnknownName
 from parvis.grid import Grid
 from parvis.model.context import FeaturesCondition
 from parvis.system import System
-from parvis.systems import PUBLISHED, SYSTEMS, arpg, llamagen, lpd, par, randar, var
+from parvis.systems import PUBLISHED, SYSTEMS, arpg, llamagen, lpd, nar, par, randar, var
 from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
 from parvis.weights import maps
@@ -32,13 +33,18 @@ ROUNDED = {
     "arpg-l-256": 319.8,
     "arpg-xl-256": 719.0,
     "arpg-xxl-256": 1302,
+    "nar-b-256": 130.6,
+    "nar-m-256": 295,
+    "nar-l-256": 372.5,
+    "nar-xl-256": 816.0,
+    "nar-xxl-256": 1464,
     "lpd-l-256": 337.2,
     "lpd-xl-256": 751.9,
     "lpd-xxl-256": 1412,
 }
 """Millions of parameters, rounded to the last digit given: LlamaGen (arXiv 2406.06525: 111M, 343M, 775M, 1.4B, 3.1B)
-and LPD (arXiv 2507.01957: 337M, 752M, 1.4B) and ARPG (arXiv 2503.10568: 320M, 719M, 1.3B) with the digits that their released
-code gives."""
+LPD (arXiv 2507.01957: 337M, 752M, 1.4B), ARPG (arXiv 2503.10568: 320M, 719M, 1.3B) and NAR (arXiv 2503.10696: 130M,
+290M, 372M, 816M, 1.46B) with the digits that their released code gives."""
 
 CUT = {"var-d16-256": (310, 1), "var-d20-256": (600, 1), "var-d24-256": (1000, 100), "var-d30-256": (2000, 100)} | {
     "var-d36-512": (2300, 100)
@@ -54,9 +60,18 @@ MAPS = {
     "par": maps.PAR,
     "randar": maps.RANDAR,
     "arpg": maps.ARPG,
+    "nar": maps.NAR,
     "var": maps.VAR,
 }
-CASES = {"llamagen": "llamagen_c2i", "lpd": "lpd", "par": "par_4", "randar": "randar", "arpg": "arpg", "var": "var"}
+CASES = {
+    "llamagen": "llamagen_c2i",
+    "lpd": "lpd",
+    "par": "par_4",
+    "randar": "randar",
+    "arpg": "arpg",
+    "nar": "nar",
+    "var": "var",
+}
 
 
 ANY_STEPS = ("arpg", "lpd", "randar")
@@ -120,6 +135,7 @@ def test_the_counts_in_the_documentation_are_these() -> None:
         "LPD L, XL, XXL at 256": [f"lpd-{size}-256" for size in ("l", "xl", "xxl")],
         "VAR d16, d20, d24, d30, d36": list(CUT),
         "RandAR L, XL, XXL": list(RANDAR),
+        "NAR B, M, L, XL, XXL": [f"nar-{size}-256" for size in ("b", "m", "l", "xl", "xxl")],
         "ARPG L, XL, XXL": [f"arpg-{size}-256" for size in ("l", "xl", "xxl")],
     }
     for title, names in rows.items():
@@ -148,13 +164,17 @@ def test_names_are_the_authors(name: str) -> None:
     assert_names_are_theirs(model, MAPS[family], official(case, len(model.blocks)))
 
 
-@pytest.mark.parametrize("size", ["xl"])
-def test_names_of_the_text_conditional_llamagen_are_the_authors(size: str) -> None:
-    shape = llamagen.SIZES[size]
+@pytest.mark.parametrize(("family", "key_map"), [(llamagen, maps.LLAMAGEN), (nar, maps.NAR)])
+def test_names_of_text_conditional_systems_are_the_authors(family: ModuleType, key_map: KeyMap) -> None:
+    """NAR's are LlamaGen's and those of its own second head."""
+    shape = llamagen.SIZES["xl"]
     with torch.device("meta"):
         condition = FeaturesCondition(2048, 120, shape.width)
-        model = llamagen.transformer(shape, Grid.square(16), vocabulary=16384, condition=condition)
-    assert_names_are_theirs(model, maps.LLAMAGEN, official("llamagen_t2i", shape.depth))
+        model = family.transformer(shape, Grid.square(16), vocabulary=16384, condition=condition)
+    theirs = official("llamagen_t2i", len(model.blocks))
+    if family is nar:
+        theirs |= {name for name in official("nar") if name.startswith("medusa")}
+    assert_names_are_theirs(model, key_map, theirs)
     assert model.state_dict()["condition.absent"].shape == (120, 2048)
 
 
@@ -190,6 +210,7 @@ def test_the_preset_is_the_number_of_passes_that_the_order_has(name: str) -> Non
         lambda: llamagen.llamagen("xll"),
         lambda: randar.randar("b"),
         lambda: arpg.arpg("b"),
+        lambda: nar.nar("3b"),
     ],
 )
 def test_an_unknown_size_names_the_nearest(call: object) -> None:

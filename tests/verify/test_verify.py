@@ -16,8 +16,8 @@ from parvis.verify import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = (
-    "arpg", "llamagen_c2i", "llamagen_t2i", "lpd", "par_4", "par_16", "randar", "var", "var_shared_aln", "var_vqvae",
-    "vq16_deep", "vq16_wide",
+    "arpg", "llamagen_c2i", "llamagen_t2i", "lpd", "nar", "par_4", "par_16", "randar", "var", "var_shared_aln",
+    "var_vqvae", "vq16_deep", "vq16_wide",
 )  # fmt: skip
 
 
@@ -38,7 +38,13 @@ def test_a_wrong_weight_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("case", "weight"),
-    [("randar", "pos_instruct_embeddings"), ("arpg", "layers.to_k.weight"), ("arpg", "embeddings.weight")],
+    [
+        ("randar", "pos_instruct_embeddings"),
+        ("arpg", "layers.to_k.weight"),
+        ("arpg", "embeddings.weight"),
+        ("nar", "medusa_output.weight"),
+        ("nar", "norm.weight"),
+    ],
 )
 def test_a_wrong_weight_is_noticed_elsewhere(tmp_path: Path, case: str, weight: str) -> None:
     tensors = safetensors.torch.load_file(GOLDEN / f"{case}.safetensors")

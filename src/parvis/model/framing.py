@@ -3,8 +3,10 @@
 ``shift``    feed the last group, its outputs are the next group (raster, PAR);
 ``query``    feed the last group's values, then one position query for every token asked (LPD, arXiv 2507.01957,
 section 3.1);
-``interleave`` as ``query``, each query staying in front of its value (RandAR, arXiv 2412.01827, section 3.1);
-``apart`` as ``query``, but queries only read (ARPG, arXiv 2503.10568, section 3.2);
+``interleave`` as ``query``, each query staying in front of its value (RandAR, arXiv 2412.01827);
+``apart`` as ``query``, but queries only read (ARPG, arXiv 2503.10568);
+``neighbours``  feed the last anti-diagonal, whose tokens answer for those to their right and below (NAR, arXiv
+2503.10696);
 ``content``  every asked position carries the coarse image so far (VAR, arXiv 2404.02905, section 3.2).
 
 Known tokens (editing) are groups like any other that are not asked: see ``RowPlan.catch_up``.
@@ -12,11 +14,13 @@ Known tokens (editing) are groups like any other that are not asked: see ``RowPl
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import lru_cache
 
 from parvis.errors import IncompatibleParts
-from parvis.model.plan import NOWHERE, Kind, Row, RowPlan
+from parvis.grid import Grid
+from parvis.model.plan import NOBODY, NOWHERE, Kind, Row, RowPlan
 
 Framing = Callable[[tuple[int, ...], int], RowPlan]
 """(sizes, prefix rows) -> plan."""
@@ -77,7 +81,7 @@ def query(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
 @lru_cache(maxsize=256)
 def apart(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
     """Each pass feeds the values of the group before, and a query for every token of the next that nothing sees, not
-    even another query: it has no key and no cache slot (ARPG, section 3.2). The cache holds condition and image tokens.
+    even another query: it has no key and no cache slot (ARPG). The cache holds condition and image tokens.
     """
     passes: list[tuple[Row, ...]] = []
     shown, done = 0, 0
@@ -95,7 +99,7 @@ def interleave(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
     """Query and value of a token side by side, Q_0 V_0 Q_1 V_1 ..; the queries of a pass stand together at the end.
 
     Only the first of them stands where it will stay. The next pass feeds the others a second time, each in front of its
-    value, over the slots of their first place (RandAR, section 3.3 and its released decoder). Groups of one are the
+    value, over the slots of their first place (RandAR's released decoder). Groups of one are the
     sequence that RandAR trains on: nothing is fed twice.
     """
     passes: list[tuple[Row, ...]] = []
@@ -110,6 +114,45 @@ def interleave(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
         rows += [Row(Kind.QUERY, done + i, 2 * index + 1, place + i, keep=i == 0) for i in range(size)]
         passes.append(tuple(rows))
     return RowPlan(sizes, prefix, tuple(passes), _last(passes, sizes))
+
+
+@lru_cache(maxsize=64)
+def neighbours(grid: Grid) -> Framing:
+    """The framing of one image's anti-diagonals, for a model with two heads: a token answers for the one to its right
+    with the first and for the one below with the second. The last condition row answers for the corner with both.
+
+    Raises:
+        IncompatibleParts: the grid is not one plain image; by the framing, that groups are not its diagonals.
+    """
+    if not grid.flat:
+        raise IncompatibleParts(
+            f"neighbours are those of one image; the grid has scales {grid.scales}: give a flat one"
+        )
+    diagonals = [
+        [(y, s - y) for y in range(max(0, s - grid.width + 1), min(s, grid.height - 1) + 1)]
+        for s in range(grid.height + grid.width - 1)
+    ]
+
+    @lru_cache(maxsize=4)
+    def frame(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
+        if sizes != tuple(map(len, diagonals)):
+            raise IncompatibleParts(
+                f"neighbours of a {grid.height} x {grid.width} image answer diagonal by diagonal, in groups of "
+                f"{tuple(map(len, diagonals))}; got groups of {sizes}: use the diagonal order"
+            )
+        passes = [tuple(Row(Kind.COND, i, 0, i) for i in range(prefix))]
+        answers: list[tuple[int, ...]] = [(prefix - 1, prefix - 1)]
+        done = 0
+        for index, (before, asked) in enumerate(itertools.pairwise(diagonals), start=1):
+            ranks = range(done, done + len(before))
+            passes.append(tuple(Row(Kind.VALUE, rank, index, prefix + rank) for rank in ranks))
+            at = {cell: i for i, cell in enumerate(before)}
+            left, above = ([at.get((y - dy, x - dx), NOBODY) for y, x in asked] for dy, dx in ((0, 1), (1, 0)))
+            answers.append((*left, *above))
+            done += len(before)
+        return RowPlan(sizes, prefix, tuple(passes), tuple(answers), heads=2)
+
+    return frame
 
 
 @lru_cache(maxsize=256)

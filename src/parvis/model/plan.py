@@ -30,6 +30,9 @@ class Kind(IntEnum):
 NOWHERE = -1
 """The slot of a row that nothing can see (ARPG's queries)."""
 
+NOBODY = -1
+"""In place of a row that answers: this head has no say in that answer (NAR's at the image's border)."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -56,7 +59,9 @@ class Rows:
             contiguous, else ``None``.
         length: number of cache slots visible to these rows.
         answers: the rows that answer, long [n], ordered by rank; ``tail`` is True where they are simply the last n
-            rows.
+            rows. With several heads [heads, n], one line for each.
+        share: with several heads, what each has to say in every answer, float32 [heads, n]: 1 / (how many have a say),
+            or 0; else ``None``.
         asked: ranks answered, (start, stop).
         queried: ranks of the QUERY rows, (start, stop), empty where there are none; contiguous by construction.
         mask: bool [R, K], True where the row (first axis) sees the key; ``None`` where all is visible.
@@ -71,6 +76,7 @@ class Rows:
     length: int
     answers: Tensor
     tail: bool
+    share: Tensor | None
     asked: tuple[int, int]
     queried: tuple[int, int]
     mask: Tensor | None
@@ -84,7 +90,7 @@ class Rows:
     def answering(self, hidden_BRD: Tensor) -> Tensor:
         """The rows of ``hidden_BRD`` that answer, [B, n, D], ordered by rank."""
         if self.tail:
-            return hidden_BRD[:, -self.answers.shape[0] :]
+            return hidden_BRD[:, -self.answers.shape[-1] :]
         return hidden_BRD[:, self.answers]
 
 
@@ -116,13 +122,15 @@ class RowPlan:
         sizes: group sizes of the order; pass k answers group k.
         prefix: number of condition rows T.
         passes: the rows that each pass feeds.
-        answers: for each pass the indices (into the pass) of the rows that answer, ordered by rank.
+        answers: for each pass the indices (into the pass) of the rows that answer, ordered by rank; where there are
+            several ``heads``, first those of the first, then those of the next; ``NOBODY`` where a head has no say.
     """
 
     sizes: tuple[int, ...]
     prefix: int
     passes: tuple[tuple[Row, ...], ...]
     answers: tuple[tuple[int, ...], ...]
+    heads: int = 1
     _made: dict[tuple[object, ...], Rows] = field(default_factory=dict, repr=False)
 
     @property
@@ -159,16 +167,17 @@ class RowPlan:
 
     def _make(self, first: int, start: int, last: int, cached: bool, rule: Rule, device: torch.device) -> Rows:
         rows: list[Row] = []
-        answers: list[int] = []
+        answers: list[list[int]] = [[] for _ in range(self.heads)]
         for index in range(first, last + 1):
             if index >= start:
-                answers += [len(rows) + i for i in self.answers[index]]
+                for head, line in enumerate(_lines(self.answers[index], self.heads)):
+                    answers[head] += [NOBODY if i == NOBODY else len(rows) + i for i in line]
                 rows += self.passes[index]
             else:
                 rows += [row for row in self.passes[index] if row.keep]
         by_key = sorted(range(len(rows)), key=lambda i: rows[i].slot == NOWHERE)
-        place = {old: new for new, old in enumerate(by_key)}
-        rows, answers = [rows[i] for i in by_key], [place[i] for i in answers]
+        place = {old: new for new, old in enumerate(by_key)} | {NOBODY: NOBODY}
+        rows, answers = [rows[i] for i in by_key], [[place[i] for i in line] for line in answers]
         keyed = [row for row in rows if row.slot != NOWHERE]
         keys = self._occupants(first, keyed) if cached else keyed
         asked = sum(self.sizes[:start]), sum(self.sizes[: last + 1])
@@ -183,9 +192,15 @@ class RowPlan:
         return [slots[slot] for slot in range(length)]
 
 
+def _lines(answers: tuple[int, ...], heads: int) -> list[tuple[int, ...]]:
+    """The answers of one pass, head by head."""
+    count = len(answers) // heads
+    return [answers[head * count : (head + 1) * count] for head in range(heads)]
+
+
 def _pack(
     rows: Sequence[Row],
-    answers: Sequence[int],
+    answers: Sequence[Sequence[int]],
     asked: tuple[int, int],
     visible: Tensor,
     cached: bool,
@@ -194,6 +209,8 @@ def _pack(
     def long(values: Iterable[int]) -> Tensor:
         return torch.tensor(list(values), dtype=torch.long, device=device)
 
+    which = torch.tensor(answers)
+    picked, has_say = which.clamp_min(0).to(device), (which != NOBODY).float()
     by_kind = sorted(range(len(rows)), key=lambda i: rows[i].kind)
     place = [0] * len(rows)
     for new, old in enumerate(by_kind):
@@ -210,8 +227,9 @@ def _pack(
         slots=long(slots),
         span=(low, low + len(slots)) if contiguous else None,
         length=1 + max(slots),
-        answers=long(answers),
-        tail=list(answers) == list(range(len(rows) - len(answers), len(rows))),
+        answers=picked[0] if len(answers) == 1 else picked,
+        tail=list(answers) == [list(range(len(rows) - len(answers[0]), len(rows)))],
+        share=None if len(answers) == 1 else (has_say / has_say.sum(0)).to(device),
         asked=asked,
         queried=(min(queries), max(queries) + 1) if queries else (0, 0),
         mask=None if bool(visible.all()) else visible.to(device),

@@ -95,7 +95,7 @@ class Rotary(nn.Module):
 def turned_by_heads(x_BnD: Tensor, turn: tuple[Tensor, Tensor], heads: int) -> Tensor:
     """Vectors turned as queries and keys are, every head's share of the channels by ``turn`` = (cos, sin) [B, n, E].
 
-    RandAR's position instruction tokens (arXiv 2412.01827, section 3.1): one learned vector, turned to a position.
+    RandAR's position instruction tokens (arXiv 2412.01827): one learned vector, turned to a position.
     """
     x_BHnd = x_BnD.view(*x_BnD.shape[:2], heads, -1).transpose(1, 2)
     return rotate(x_BHnd, (turn[0][:, None], turn[1][:, None])).transpose(1, 2).flatten(-2)

@@ -22,6 +22,7 @@ from parvis.model.block import Block, Head, ModulatedBlock, ModulatedHead
 from parvis.model.body import Body, Straight
 from parvis.model.context import Condition, Context, Given
 from parvis.model.framing import Framing
+from parvis.model.neighbours import SumHead
 from parvis.model.plan import Kind, RowPlan, Rows, Rule
 from parvis.model.position import LearnedPositions, Rotary
 from parvis.predict import Categorical
@@ -71,7 +72,7 @@ class Transformer(nn.Module):
         condition: Condition,
         tokens: nn.Embedding | None,
         blocks: Sequence[Block | ModulatedBlock],
-        head: Head | ModulatedHead,
+        head: Head | ModulatedHead | SumHead,
         body: Body | None = None,
         positions: LearnedPositions | None = None,
         rotary: Rotary | None = None,

@@ -1,4 +1,4 @@
-"""A decoder of two halves (ARPG, arXiv 2503.10568, section 3.2, after YOCO): known rows attend to one another in the
+"""A decoder of two halves (ARPG, arXiv 2503.10568, after YOCO): known rows attend to one another in the
 first; in the second, queries read keys and values that are made once of what the first gave.
 
 Legend: B images, R rows, n queries, K keys, D width, H heads, d head width.

@@ -21,6 +21,12 @@ def group_causal(q: Slice, k: Slice) -> Tensor:
     return k.group[None] <= q.group[:, None]
 
 
+def diagonal_causal(q: Slice, k: Slice) -> Tensor:
+    """NAR (arXiv 2503.10696): as ``group_causal``, but the condition's rows are plainly causal."""
+    plain = (q.kind != Kind.COND)[:, None] | (k.slot[None] <= q.slot[:, None])
+    return plain & group_causal(q, k)
+
+
 def peers_and_context(q: Slice, k: Slice) -> Tensor:
     """LPD (arXiv 2507.01957, section 3.1): a query sees the queries of its own group and all known rows of earlier
     groups; a known row sees known rows of its own and earlier groups; nothing sees a query of another group."""
@@ -30,7 +36,7 @@ def peers_and_context(q: Slice, k: Slice) -> Tensor:
 
 
 def kept_causal(q: Slice, k: Slice) -> Tensor:
-    """RandAR (arXiv 2412.01827, sections 3.1 and 3.3): plain causal attention, in which a row whose key does not stay
+    """RandAR (arXiv 2412.01827): plain causal attention, in which a row whose key does not stay
     is seen by its own group alone."""
     ahead = (k.slot[None] <= q.slot[:, None]) & (k.group[None] <= q.group[:, None])
     return ahead & (k.keep[None] | (k.group[None] == q.group[:, None]))

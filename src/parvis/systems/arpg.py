@@ -1,7 +1,7 @@
 """ARPG: any order by guided decoding (Li et al., arXiv 2503.10568). 256 tokens in 64 passes.
 
 Half of the blocks read what is known; the other half answer, from keys and values made once: a query knows its position
-alone, no query sees another, and nothing is read twice (section 3.2). So tokens of one pass are independent given those
+alone, no query sees another, and nothing is read twice. So tokens of one pass are independent given those
 before, by construction. Training asks tokens one by one in random order: known rows see those before them; in decoding
 the tokens of one group see each other as well.
 

@@ -14,7 +14,7 @@ from parvis.decode.parallel import parallel
 from parvis.errors import UnknownName
 from parvis.grid import Grid
 from parvis.model.attention import Attention
-from parvis.model.block import Block, Head, RMSNorm, SwiGLU, swiglu_hidden
+from parvis.model.block import Block, Head, ModulatedBlock, RMSNorm, SwiGLU, swiglu_hidden
 from parvis.model.context import ClassCondition, Condition
 from parvis.model.framing import shift
 from parvis.model.plan import Rule
@@ -48,6 +48,17 @@ SIZES = {
 GUIDANCE = {"b": 2.0, "l": 2.0}  # 1.75 and 1.65 for the larger ones: the authors' evaluation scripts
 
 
+def blocks(size: Size, dropout: float = 0.0) -> list[Block | ModulatedBlock]:
+    """LlamaGen's blocks: RMSNorm, SwiGLU, no biases."""
+    D = size.width
+    return [
+        Block(
+            RMSNorm(D), Attention(D, size.heads, dropout=dropout), RMSNorm(D), SwiGLU(D, size.hidden, dropout=dropout)
+        )
+        for _ in range(size.depth)
+    ]
+
+
 def transformer(
     size: Size,
     grid: Grid,
@@ -64,19 +75,13 @@ def transformer(
     ``vanish=False`` drops the quirk, for a condition of several rows that must be told apart (words).
     """
     D = size.width
-    blocks = [
-        Block(
-            RMSNorm(D), Attention(D, size.heads, dropout=dropout), RMSNorm(D), SwiGLU(D, size.hidden, dropout=dropout)
-        )
-        for _ in range(size.depth)
-    ]
     return Transformer(
         grid=grid,
         framing=shift,
         rule=rule,
         condition=condition,
         tokens=nn.Embedding(vocabulary, D),
-        blocks=blocks,
+        blocks=blocks(size, dropout),
         head=Head(RMSNorm(D), D, vocabulary),
         rotary=Rotary(grid, D // size.heads, vanish=vanish),
         fillers=fillers,

@@ -1,8 +1,8 @@
 """RandAR: any order, told by position instruction tokens (Pang et al., arXiv 2412.01827). 256 tokens in 88 passes.
 
 The sequence is class, P_1, X_1, P_2, X_2, ..: in front of every token stands a query that says where it will lie, and
-attention is plain causal (section 3.1). LlamaGen's transformer plus one learned vector. Training asks tokens one by one
-in random order; several queries side by side ask several tokens at once (section 3.3), which training has not shown.
+attention is plain causal. LlamaGen's transformer plus one learned vector. Training asks tokens one by one
+in random order; several queries side by side ask several tokens at once, which training has not shown.
 
 Quirks kept for its checkpoints: the query vector is turned to its position before it is fed, and the queries and keys
 made of it are turned once more; queries of one pass see those before them in the same pass, and are fed again between
@@ -17,8 +17,7 @@ from parvis import guidance
 from parvis.decode.parallel import parallel
 from parvis.errors import UnknownName
 from parvis.grid import Grid
-from parvis.model.attention import Attention
-from parvis.model.block import Block, Head, RMSNorm, SwiGLU
+from parvis.model.block import Head, RMSNorm
 from parvis.model.context import ClassCondition, Condition
 from parvis.model.framing import interleave
 from parvis.model.position import Rotary, turned_by_heads
@@ -42,19 +41,13 @@ GUIDANCE = {"l": 3.4}  # 4.0 for XL: the released models' own; XXL was never rel
 def transformer(size: Size, grid: Grid, *, vocabulary: int, condition: Condition, dropout: float = 0.0) -> Transformer:
     """RandAR's transformer: LlamaGen's blocks, queries and values interleaved."""
     D = size.width
-    blocks = [
-        Block(
-            RMSNorm(D), Attention(D, size.heads, dropout=dropout), RMSNorm(D), SwiGLU(D, size.hidden, dropout=dropout)
-        )
-        for _ in range(size.depth)
-    ]
     return Transformer(
         grid=grid,
         framing=interleave,
         rule=kept_causal,
         condition=condition,
         tokens=nn.Embedding(vocabulary, D),
-        blocks=blocks,
+        blocks=llamagen.blocks(size, dropout),
         head=Head(RMSNorm(D), D, vocabulary),
         rotary=Rotary(grid, D // size.heads),
         query=True,

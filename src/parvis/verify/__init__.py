@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from parvis.errors import UsageError, WeightsError
-from parvis.verify import arpg, llamagen, lpd, multiscale, par, randar, var, vqgan
+from parvis.verify import arpg, llamagen, lpd, multiscale, nar, par, randar, var, vqgan
 from parvis.verify.case import Case, read_case
 from parvis.verify.compare import Check
 
@@ -22,6 +22,7 @@ CHECKS: dict[str, Callable[[Case], Iterator[Check]]] = {
     "LPD": lpd.check,
     "PAR": par.check,
     "ARPG": arpg.check,
+    "NAR": nar.check,
     "RandAR": randar.check,
     "VAR transformer": var.check,
     "VQ-16 tokenizer": vqgan.check,

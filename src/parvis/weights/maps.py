@@ -27,6 +27,17 @@ PAR = KeyMap(
     drop=LLAMAGEN.drop,
 )
 
+NAR = KeyMap(
+    rules=(
+        ("norm.weight", "body.norms.0.weight"),
+        ("output.weight", "head.out.weight"),
+        ("medusa_norm.weight", "body.norms.1.weight"),
+        ("medusa_output.weight", "head.more.0.weight"),
+        *(rule for rule in LLAMAGEN.rules if rule[0] not in ("norm.weight", "output.weight")),
+    ),
+    drop=LLAMAGEN.drop,
+)
+
 RANDAR = KeyMap(rules=(("pos_instruct_embeddings", "query"), *LLAMAGEN.rules), drop=LLAMAGEN.drop)
 
 ARPG = KeyMap(
