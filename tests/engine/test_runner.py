@@ -74,7 +74,7 @@ def test_relay_hands_over_in_the_middle(name: str) -> None:
     assert (drafted - refined)[:, rank:].abs().max() > 0.1
 
 
-@pytest.mark.parametrize("name", ["raster", "lpd", "var"])
+@pytest.mark.parametrize("name", ["raster", "lpd", "var", "randar", "arpg", "nar"])
 def test_relay_of_a_model_with_itself_is_the_model(name: str) -> None:
     one = toy(name)
     model, request = one.models["main"], Request(given(one, 2), (1, 2))
@@ -82,18 +82,33 @@ def test_relay_of_a_model_with_itself_is_the_model(name: str) -> None:
     assert torch.equal(generate(system, request)[0].values, generate(one, request)[0].values)
 
 
-@pytest.mark.parametrize("name", ["raster", "var"])
+@pytest.mark.parametrize("name", ["raster", "var", "nar"])
 def test_a_continued_image_is_the_image(name: str) -> None:
     """Given its own first groups, the same seed draws the same rest, guidance and all."""
     system, request = toy(name), Request(given(toy(name), 2), (3, 4))
     whole, _ = generate(system, request)
     order = order_of(system, 3, 4)
-    for count in order.bounds[1:-1][:: 1 if name == "var" else 4]:
+    for count in order.bounds[1:-1][:: 4 if name == "raster" else 1]:
         known = torch.zeros(2, order.tokens, dtype=torch.bool)
         known[:, order.positions[:count]] = True
         again, passes = generate(system, replace(request, values=whole.values, known=known))
         assert torch.equal(again.values, whole.values)
         assert passes == len(order.sizes) - order.bounds.index(count)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["randar", "arpg"])
+def test_one_by_one_is_what_is_taught_and_groups_are_not(name: str) -> None:
+    """These papers train with groups of one and decode larger ones, whose tokens see other rows than in training."""
+    system = toy(name)
+    tokens = system.grid.tokens
+    for steps, same in ((tokens, True), (system.preset.steps, False)):
+        order = system.order(system.grid, steps, Noise((1, 2)))
+        one = replace(system, order=lambda grid, steps, noise, order=order: order)
+        job, runner = begin(one, Request(given(system, 2), (1, 2), guidance=1.0), CPU)
+        logits = torch.cat([prediction.logits for _, prediction in run(system.decoder, job, runner)], 1)
+        lesson = taught(system, system.models["main"], job.canvas.values, Order(order.positions, (1,) * tokens))
+        assert bool((logits - lesson).abs().max() < 2e-4) is same
 
 
 def test_known_tokens_are_the_first_group_of_a_plan() -> None:
@@ -120,7 +135,7 @@ def test_jacobi_continues_what_is_known(window: int) -> None:
     assert torch.equal(parallel.values, whole.values) and passes <= 11
 
 
-@pytest.mark.parametrize("name", ["lpd", "par", "var"])
+@pytest.mark.parametrize("name", ["lpd", "par", "var", "nar", "randar", "arpg"])
 def test_a_window_of_guesses_needs_the_raster_framing(name: str) -> None:
     with pytest.raises(IncompatibleParts, match="choose the parallel decoder"):
         generate(replace(toy(name), decoder=jacobi(4)), Request(given(toy(name), 1), (0,)))

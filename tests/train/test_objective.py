@@ -12,7 +12,7 @@ from parvis.noise import Noise
 from parvis.train.objective import order_cross_entropy, random_order, teacher_logits
 from toys import VOCABULARY, given, toy
 
-NAMES = ("raster", "lpd", "words", "par")
+NAMES = ("raster", "lpd", "words", "par", "randar", "arpg", "nar")
 TABLES = ((1, 2, 3), (2, 4), (1,) * 6)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from parvis import guidance
 from parvis.grid import Grid
-from parvis.model.context import ClassCondition, Features, FeaturesCondition, Given
+from parvis.model.context import ClassCondition, Condition, Features, FeaturesCondition, Given
 from parvis.order import raster
 from parvis.systems import llamagen
 from parvis.verify.case import Case
@@ -14,16 +14,19 @@ from parvis.verify.compare import Check, bundle, decoded, load_state, taught
 from parvis.weights import maps
 
 
+def conditioned(case: Case, width: int) -> tuple[Condition, Given]:
+    """The condition of a case of LlamaGen's family, class or text, and what it is given."""
+    c = case.config
+    if "text_len" in c:
+        given = Features(case.inputs("text_features"), case.inputs("text_mask").bool())
+        return FeaturesCondition(c["caption_dim"], c["text_len"], width), given
+    return ClassCondition(c["classes"], width), case.inputs("labels")
+
+
 def check(case: Case) -> Iterator[Check]:
     c = case.config
     size, grid = llamagen.size(c["layers"], c["dim"], c["heads"]), Grid.square(c["grid"])
-    given: Given
-    condition: ClassCondition | FeaturesCondition
-    if "text_len" in c:
-        condition = FeaturesCondition(c["caption_dim"], c["text_len"], size.width)
-        given = Features(case.inputs("text_features"), case.inputs("text_mask").bool())
-    else:
-        condition, given = ClassCondition(c["classes"], size.width), case.inputs("labels")
+    condition, given = conditioned(case, size.width)
     model = llamagen.transformer(size, grid, vocabulary=c["vocab"], condition=condition)
     load_state(model, maps.LLAMAGEN, case.weights(), "LlamaGen")
     order = raster(grid)
