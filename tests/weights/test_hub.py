@@ -46,7 +46,7 @@ class Library(ModuleType):
         return str(here)
 
     def snapshot_download(
-        self, repo: str, revision: str | None, allow_patterns: list[str], local_files_only: bool
+        self, repo: str, revision: str | None, allow_patterns: tuple[str, ...] = (), local_files_only: bool = False
     ) -> str:
         place = self.cache / repo / (revision or "main")
         if local_files_only:
@@ -77,7 +77,8 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Library
     safetensors.torch.save_file(model_state("lpd"), remote / "toy/lpd/lpd_toy.safetensors")
     (remote / "toy/lpd/README.md").write_text("a card")
     safetensors.torch.save_file(tokenizer_state("lpd"), remote / "toy/vq/vq.safetensors")
-    (remote / "someone/other/notes.txt").write_text("nothing")
+    (remote / "someone/other/config.json").write_text('{"architectures": ["Other"]}')
+    (remote / "someone/other/model.safetensors").write_bytes(b"large")
     fake = Library(remote, tmp_path / "hub-cache")
     vq = ("toy/vq", "vq.safetensors")
     rows = [
@@ -145,7 +146,7 @@ def test_a_parvis_folder_is_read_as_it_is(library: Library) -> None:
         ("hf:a/b/c", UsageError, "no model on the Hub"),
         ("hf:", UsageError, "no model on the Hub"),
         ("hf:../secrets", WeightsError, "cannot be fetched"),
-        ("hf:someone/other", WeightsError, "no whole Parvis model folder"),
+        ("hf:someone/other", WeightsError, "no Parvis model folder, and not among the public weights"),
         ("hf:toy-par", WeightsError, r"toy/both/par\.pt: cannot be fetched \(404 Client Error"),
     ],
 )
@@ -153,6 +154,7 @@ def test_other_names_say_what_is_wrong(name: str, error: type[Exception], messag
     with pytest.raises(error, match=message) as caught:
         load(name, device="cpu")
     assert "\n" not in str(caught.value)
+    assert "model.safetensors" not in library.fetched
 
 
 def test_without_the_extra_it_is_named(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:

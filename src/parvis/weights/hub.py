@@ -23,7 +23,6 @@ from parvis.weights.folder import load_config
 from parvis.weights.public import PUBLIC, PublicWeights, public
 
 PREFIX = "hf:"
-PARVIS_FILES = ["config.json", "*.safetensors", "words.json"]
 _NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+|[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 
@@ -91,23 +90,32 @@ def _entry(repo: str) -> PublicWeights | None:
 
 
 def _parvis_folder(repo: str, revision: str | None) -> Path:
-    """A model folder that somebody put on the Hub as it is; from the Hub's cache where that holds all of it."""
+    """A model folder that somebody put on the Hub as it is; from the Hub's cache where that holds all of it.
+
+    Its config is fetched and read first, so that nothing large comes from a repository that is no model folder.
+    """
     library = _library()
-    for here in (True, False):
-        try:
-            place = library.snapshot_download(
-                repo, revision=revision, allow_patterns=PARVIS_FILES, local_files_only=here
-            )
-        except Exception as error:
-            if here:
-                continue
-            raise _failed(repo, error) from error
-        if _whole(Path(place)):
-            return Path(place)
-    raise WeightsError(
-        f"{PREFIX}{repo}: no whole Parvis model folder, and not among the public weights that are known (`parvis list "
-        "--weights`); download the checkpoint and use `parvis convert`"
-    )
+    try:
+        place = Path(library.snapshot_download(repo, revision=revision, local_files_only=True))
+    except Exception:  # whatever the library says, it is not here
+        place = None
+    if place is not None and _whole(place):
+        return place
+    config = _download(repo, "config.json", revision)
+    try:
+        names = ["config.json", *load_config(config.parent).files]
+    except WeightsError as error:
+        raise WeightsError(
+            f"{PREFIX}{repo}: no Parvis model folder, and not among the public weights that are known (`parvis list "
+            "--weights`); download the checkpoint and use `parvis convert`"
+        ) from error
+    try:
+        place = Path(library.snapshot_download(repo, revision=revision, allow_patterns=names))
+    except Exception as error:  # the library's own, the network's, the disk's
+        raise _failed(repo, error) from error
+    if not _whole(place):
+        raise WeightsError(f"{PREFIX}{repo}: some of the files that its config.json lists are not there; ask its owner")
+    return place
 
 
 def _whole(folder: Path) -> bool:
