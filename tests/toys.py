@@ -10,7 +10,14 @@ import torch
 from parvis import guidance
 from parvis.decode.parallel import parallel
 from parvis.grid import Grid
-from parvis.model.context import ClassCondition, LatentNullCondition, WordsCondition
+from parvis.model.context import (
+    ClassCondition,
+    Features,
+    FeaturesCondition,
+    Given,
+    LatentNullCondition,
+    WordsCondition,
+)
 from parvis.model.transformer import Size, Transformer
 from parvis.order import diagonals, raster, regions, scales
 from parvis.system import Preset, System
@@ -117,6 +124,18 @@ def _nar() -> System:
     return _system("toy-nar", _tokenizer(), _randomise(model, 9), order=order, preset=Preset(7, 2.0), edits="prefix")
 
 
+def _text() -> System:
+    grid = Grid.square(3)
+    condition = FeaturesCondition(6, 4, SIZE.width)
+    model = llamagen.transformer(SIZE, grid, vocabulary=VOCABULARY, condition=condition)
+    condition.absent.normal_(generator=torch.Generator().manual_seed(6))
+    order = lambda grid, steps, noise: raster(grid)  # noqa: E731
+    return _system(
+        "toy-text", _tokenizer(), _randomise(model, 6), order=order, preset=Preset(9, 2.0), edits="prefix",
+        takes="features",
+    )  # fmt: skip
+
+
 BUILDERS: dict[str, Callable[[], System]] = {
     "raster": _raster,
     "lpd": _lpd,
@@ -126,12 +145,21 @@ BUILDERS: dict[str, Callable[[], System]] = {
     "randar": _randar,
     "arpg": _arpg,
     "nar": _nar,
+    "text": _text,
 }
 NAMES = tuple(BUILDERS)
 
 
-def given(system: System, batch: int) -> torch.Tensor:
+FAMILIES = {"raster": "llamagen", "text": "llamagen-t2i"}
+"""Toy -> the family of parvis.systems.SYSTEMS that it is of, where that is not its own name."""
+
+
+def given(system: System, batch: int) -> Given:
     """A condition for ``batch`` images, all different."""
+    if system.takes == "features":
+        values = torch.randn(batch, 4, 6, generator=torch.Generator().manual_seed(8))
+        shown = torch.arange(4) >= 3 - torch.arange(batch)[:, None] % 4  # padding in front, of several lengths
+        return Features(values * shown[:, :, None], shown)
     if system.takes == "words":
         return (torch.arange(3 * batch).reshape(batch, 3) * 3 + 1) % 11
     return torch.arange(batch) % CLASSES

@@ -19,10 +19,12 @@ from typing import NoReturn
 from parvis.commands import (
     bench,
     compare,
+    convert,
     data,
     demo,
     edit,
     encode,
+    export,
     generate,
     listing,
     order,
@@ -37,6 +39,7 @@ GROUPS = (
     ("draw", (generate, edit, compare, demo), 'parvis generate "red apple" -n 4 -o out'),
     ("look", (listing, show, order), "parvis order lpd --grid 16x16 --steps 20 -o order.gif"),
     ("measure", (bench, verify), "parvis bench --batch 1,8"),
+    ("move", (convert, export), "parvis convert lpd_l_256.pth --system lpd-l-256 --tokenizer vq_ds16_c2i.pt -o lpd"),
     ("train", (data, tokenizer, encode, train), "parvis data fetch emoji"),
 )
 """What ``parvis --help`` shows together: a word, the commands, an example."""

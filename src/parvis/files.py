@@ -70,6 +70,26 @@ def _unwritable(target: Path, why: str) -> OutputError:
 
 
 @contextlib.contextmanager
+def new_file(path: str | Path) -> Iterator[Path]:
+    """Yield a name beside ``path``; what the block writes there takes the place of ``path`` when it ends without error.
+
+    Raises :class:`OutputError` if something cannot be written: then ``path`` is as it was before.
+    """
+    target = Path(path)
+    with failing_as_output_error(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = _beside(target, "partial")
+        try:
+            yield partial
+            _sync_file(partial)
+            os.replace(partial, target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+
+
+@contextlib.contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of ``path`` when the block ends without an error.
 

@@ -17,6 +17,7 @@ from parvis.data.captions import Words
 from parvis.edit import Edit, Source, inpaint, outpaint, vary
 from parvis.errors import UsageError
 from parvis.generate import pixels, stream
+from parvis.model.context import Features, FeaturesCondition, Given
 from parvis.model.linear import pack
 from parvis.order import Order
 from parvis.output import to_images
@@ -27,6 +28,7 @@ from parvis.results import Images, Step
 from parvis.sampling import Sampling
 from parvis.system import System
 from parvis.systems import PUBLISHED
+from parvis.text import features_of
 from parvis.weights.catalog import find
 from parvis.weights.config import FolderConfig
 from parvis.weights.folder import load_config, save_folder
@@ -95,8 +97,10 @@ class Pipeline:
 
     def generate(
         self,
-        prompts: str | int | Sequence[str] | Sequence[int],
+        prompts: str | int | Sequence[str] | Sequence[int] = (),
         *,
+        features: Tensor | str | Path | None = None,
+        mask: Tensor | None = None,
         n: int = 1,
         seed: int | Sequence[int] = 0,
         steps: int | None = None,
@@ -113,6 +117,8 @@ class Pipeline:
 
         Args:
             prompts: captions, or class numbers for a class-conditional system.
+            features: text features [B, n, F] in place of the captions, or a file of them, for a system that takes them;
+                mask: which of their rows are words, bool [B, n], all unless given (``parvis/text.py``).
             seed: of the first picture, the others count on from it; or one seed per picture. A picture depends on its
                 own seed alone: it is the same in any batch.
             steps, guidance, temperature, top_k, top_p: as the model's preset unless given.
@@ -123,7 +129,7 @@ class Pipeline:
             progress: called after every pass with how many are done and how many there will be, over all batches.
         """
         start = time.perf_counter()
-        asked, seeds, given = self._read(prompts, n, seed)
+        asked, seeds, given = self._read(prompts, n, seed, features, mask)
         if batch < 1:
             raise UsageError(f"batch is {batch}; draw at least 1 picture at once")
         sampling = self._sampling(temperature, top_k, top_p)
@@ -157,8 +163,10 @@ class Pipeline:
 
     def stream(
         self,
-        prompts: str | int | Sequence[str] | Sequence[int],
+        prompts: str | int | Sequence[str] | Sequence[int] = (),
         *,
+        features: Tensor | str | Path | None = None,
+        mask: Tensor | None = None,
         n: int = 1,
         seed: int | Sequence[int] = 0,
         steps: int | None = None,
@@ -170,7 +178,7 @@ class Pipeline:
         edit: Edit | None = None,
     ) -> Iterator[Step]:
         """As :meth:`generate`, one :class:`Step` after every pass; ``step.images`` shows the canvas filling up."""
-        asked, seeds, given = self._read(prompts, n, seed)
+        asked, seeds, given = self._read(prompts, n, seed, features, mask)
         planner = _planner(order, slice(None), len(asked))
         sampling = self._sampling(temperature, top_k, top_p)
         values, known = self._kept(edit, seeds)
@@ -261,18 +269,49 @@ class Pipeline:
         )
 
     def _read(
-        self, prompts: str | int | Sequence[str] | Sequence[int], n: int, seed: int | Sequence[int]
-    ) -> tuple[list[str], list[int], Tensor]:
+        self,
+        prompts: str | int | Sequence[str] | Sequence[int],
+        n: int,
+        seed: int | Sequence[int],
+        features: Tensor | str | Path | None,
+        mask: Tensor | None,
+    ) -> tuple[list[str], list[int], Given]:
         single: list[str | int] = [prompts] if isinstance(prompts, str | int) else list(prompts)
+        encoded = self._features(single, features, mask)
+        if encoded is not None and not single:
+            single = [f"features {i}" for i in range(len(encoded.values))]
         if not single or n < 1:
             raise UsageError(f"got {len(single)} prompts and n={n}; give at least one prompt and n of 1 or more")
         asked = [prompt for prompt in single for _ in range(n)]
         seeds = [seed + i for i in range(len(asked))] if isinstance(seed, int) else list(seed)
         if len(seeds) != len(asked):
             raise UsageError(f"{len(seeds)} seeds for {len(asked)} pictures; give one seed, or one per picture")
+        if encoded is not None:
+            if len(encoded.values) != len(single):
+                raise UsageError(f"{len(single)} prompts and features of {len(encoded.values)}; give as many of both")
+            index = torch.arange(len(asked)) // n
+            return (
+                [str(prompt) for prompt in asked],
+                seeds,
+                Features(encoded.values[index], encoded.visible[index]).to(self.device),
+            )
         rows = [self._condition(prompt) for prompt in single]
         given = torch.stack([rows[i // n] for i in range(len(asked))])
         return [str(prompt) for prompt in asked], seeds, given.to(self.device)
+
+    def _features(
+        self, prompts: Sequence[str | int], features: Tensor | str | Path | None, mask: Tensor | None
+    ) -> Features | None:
+        """Text features for a system that takes them, one entry per prompt; ``None`` for any other system."""
+        condition = getattr(self.system.models["main"], "condition", None)
+        if not isinstance(condition, FeaturesCondition):
+            if features is not None or mask is not None:
+                raise UsageError(
+                    f"{self.name} draws from {self.system.takes}, not from text features; leave features out"
+                )
+            return None
+        texts = [str(prompt) for prompt in prompts]
+        return features_of(features, mask, texts, condition.prefix, condition.absent.shape[1])
 
     def _condition(self, prompt: str | int) -> Tensor:
         if self.system.takes == "words":

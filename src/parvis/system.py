@@ -49,7 +49,7 @@ class System:
         around: plans the order round known tokens; without it they are left out of the order made without them.
         edits: which known tokens it can be given: ``any`` set, a ``prefix`` of its order, or ``none``.
         fixed_passes: one pass per group of the order (False where a decoder may need fewer or more).
-        takes: what conditions it: ``classes`` (long [B]) or ``words`` (captions).
+        takes: what conditions it: ``classes`` (long [B]), ``words`` (captions) or ``features`` (of a text encoder).
     """
 
     name: str
@@ -63,7 +63,7 @@ class System:
     preset: Preset
     around: Around | None = None
     edits: Edits = "any"
-    takes: Literal["classes", "words"] = "classes"
+    takes: Literal["classes", "words", "features"] = "classes"
     fixed_passes: bool = True
 
     def __post_init__(self) -> None:

@@ -18,12 +18,20 @@ EXAMPLES = ("parvis list", "parvis list --json", "parvis show lpd-l-256")
 def add(commands: Commands) -> None:
     parser = command(commands, "list", "name the models and systems", "`parvis show NAME` says more of each.", EXAMPLES)
     add_json(parser)
+    parser.add_argument("--weights", action="store_true", help="where published weights are, and their printed results")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from parvis.output import format_table
+    from parvis.weights.public import HEADINGS, weights_table
 
+    if args.weights:
+        if args.json:
+            print_json({"weights": [dict(zip(HEADINGS, row, strict=True)) for row in weights_table()]})
+        else:
+            print(format_table(HEADINGS, weights_table()))
+        return 0
     models, families = bundled_models(), published_families()
     if args.json:
         print_json({"models": models, "published": families})

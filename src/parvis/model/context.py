@@ -67,6 +67,13 @@ class Features:
     values: Tensor
     visible: Tensor
 
+    def __getitem__(self, part: slice) -> Features:
+        """Some of the batch."""
+        return Features(self.values[part], self.visible[part])
+
+    def to(self, device: torch.device) -> Features:
+        return Features(self.values.to(device), self.visible.to(device))
+
 
 Given = Tensor | Features
 """What conditions a batch: classes long [B], words long [B, T], or :class:`Features`."""
@@ -226,7 +233,7 @@ class FeaturesCondition(Condition):
         self.register_buffer("absent", torch.zeros(slots, features))
 
     def _rows(self, values: Tensor) -> Tensor:
-        rows: Tensor = self.fc2(F.gelu(self.fc1(values), approximate="tanh"))
+        rows: Tensor = self.fc2(F.gelu(self.fc1(values.to(self.fc1.weight.dtype)), approximate="tanh"))
         return rows
 
     def forward(self, given: Features) -> Context:

@@ -12,6 +12,7 @@ SYSTEMS: dict[str, Callable[..., System]] = {
     "arpg": arpg.arpg,
     "emoji": emoji.emoji,
     "llamagen": llamagen.llamagen,
+    "llamagen-t2i": llamagen.text,
     "lpd": lpd.lpd,
     "nar": nar.nar,
     "par": par.par,
@@ -20,13 +21,14 @@ SYSTEMS: dict[str, Callable[..., System]] = {
 }
 """What a model folder's ``config.json`` may name; called with its ``arguments``."""
 
-PUBLISHED: dict[str, Callable[[], System]] = {
+PUBLISHED: dict[str, partial[System]] = {
     **{
         f"llamagen-{size}-{side}": partial(llamagen.llamagen, size, side)
         for size in ("b", "l", "xl", "xxl", "3b")
         for side in (256, 384)
     },
     **{f"arpg-{size}-256": partial(arpg.arpg, size) for size in ("l", "xl", "xxl")},
+    **{f"llamagen-t2i-xl-{side}": partial(llamagen.text, "xl", side) for side in (256, 512)},
     **{f"lpd-{size}-256": partial(lpd.lpd, size, 256) for size in ("l", "xl", "xxl")},
     **{f"lpd-{size}-512": partial(lpd.lpd, size, 512) for size in ("l", "xl")},
     **{f"nar-{size}-256": partial(nar.nar, size) for size in nar.SIZES},

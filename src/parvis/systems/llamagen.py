@@ -15,7 +15,7 @@ from parvis.errors import UnknownName
 from parvis.grid import Grid
 from parvis.model.attention import Attention
 from parvis.model.block import Block, Head, ModulatedBlock, RMSNorm, SwiGLU, swiglu_hidden
-from parvis.model.context import ClassCondition, Condition
+from parvis.model.context import ClassCondition, Condition, FeaturesCondition
 from parvis.model.framing import shift
 from parvis.model.plan import Rule
 from parvis.model.position import Rotary
@@ -128,4 +128,38 @@ def llamagen(
         guidance=guidance.constant,
         preset=Preset(steps=grid.tokens, guidance=scale, sampling=Sampling()),
         edits="prefix",
+    )
+
+
+def text(
+    size: str = "xl",
+    resolution: int = 256,
+    *,
+    tokenizer: Tokenizer | None = None,
+    features: int = 2048,
+    slots: int = 120,
+) -> System:
+    """LlamaGen, text-conditional: rows of T5 features in front of the picture, padding first (see ``parvis/text.py``).
+
+    Args:
+        size: a key of ``SIZES``. resolution: pixels per side, 16 per token (the releases: 256 and 512, both ``xl``).
+        tokenizer: VQ-16 unless given. features: width of the text features (Flan-T5-XL: 2048). slots: rows of them.
+    """
+    if size not in SIZES:
+        raise UnknownName("LlamaGen size", size, SIZES)
+    tokenizer = tokenizer or VQGAN(VQConfig())
+    grid = tokenizer.grid(resolution, resolution)
+    condition = FeaturesCondition(features, slots, SIZES[size].width)
+    return System(
+        name=f"llamagen-t2i-{size}-{resolution}",
+        cite=CITE,
+        grid=grid,
+        tokenizer=tokenizer,
+        models={"main": transformer(SIZES[size], grid, vocabulary=tokenizer.vocabulary, condition=condition)},
+        order=lambda grid, steps, noise: raster(grid),
+        decoder=parallel,
+        guidance=guidance.constant,
+        preset=Preset(steps=grid.tokens, guidance=7.5, sampling=Sampling(top_k=1000)),
+        edits="prefix",
+        takes="features",
     )

@@ -25,6 +25,9 @@ from parvis.tokenizer.vqgan import VQGAN, VQConfig
 
 CITE = "Wang et al., Parallelized Autoregressive Visual Generation, arXiv 2412.15119, CVPR 2025"
 
+GUIDANCE = {("l", 4): 1.6, ("xl", 4): 1.5, ("xxl", 4): 1.435, ("3b", 4): 1.345, ("3b", 16): 1.5}
+"""(size, parallel tokens) -> guidance of the published runs; 1.5 for what was not published."""
+
 
 def transformer(size: Size, grid: Grid, parallel_tokens: int, *, vocabulary: int, classes: int) -> Transformer:
     """LlamaGen's transformer, groups seeing themselves whole, with ``parallel_tokens`` - 1 transition tokens."""
@@ -81,6 +84,8 @@ def par(
         order=lambda grid, steps, noise: regions(grid, parallel_tokens),
         decoder=parallel,
         guidance=guidance.constant,
-        preset=Preset(steps=len(regions(grid, parallel_tokens).sizes), guidance=llamagen.GUIDANCE.get(size, 1.75)),
+        preset=Preset(
+            steps=len(regions(grid, parallel_tokens).sizes), guidance=GUIDANCE.get((size, parallel_tokens), 1.5)
+        ),
         edits="none",
     )

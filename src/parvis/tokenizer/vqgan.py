@@ -59,6 +59,10 @@ class VQConfig:
         return int(self.patch * 2 ** (len(self.multipliers) - 1))
 
 
+CONFIGS = {"vq16": VQConfig(), "vq8": VQConfig(multipliers=(1, 2, 2, 4))}
+"""LlamaGen's released tokenizers: 16 and 8 pixels along the side of a token."""
+
+
 class _Level(nn.Module):
     """Blocks of one resolution: ``res``, ``attn`` (maybe empty), then ``downsample`` or ``upsample`` if any."""
 

@@ -30,14 +30,18 @@ def best() -> str | None:
 
 
 def find(name_or_folder: str | Path, also: Iterable[str] = ()) -> Path:
-    """The model folder that is meant: a bundled name, ``emoji`` for the :func:`best`, else a folder (``./NAME`` for one
-    that is called like a model).
+    """The model folder that is meant: a bundled name, ``emoji`` for the :func:`best`, a name with ``hf:`` (fetched if
+    it is not here, see ``weights/hub.py``), else a folder (``./NAME`` for one that is called like a model).
 
-    Raises :class:`UnknownName` if it is neither, suggesting bundled names and those in ``also``; the folder is not
+    Raises :class:`UnknownName` if it is none of them, suggesting bundled names and those in ``also``; the folder is not
     opened.
     """
     models = bundled()
     text = os.fspath(name_or_folder)
+    if text.startswith("hf:"):
+        from parvis.weights.hub import fetch
+
+        return fetch(text)
     if isinstance(name_or_folder, str) and text in models:
         return models[text]
     if name_or_folder == ALIAS and (name := best()) is not None:

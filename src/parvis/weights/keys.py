@@ -58,10 +58,14 @@ class KeyReport:
 
 @dataclass(frozen=True)
 class KeyMap:
-    """Rules ``(their pattern, our pattern)`` and patterns of their names to ``drop``; see the head of this file."""
+    """Rules ``(their pattern, our pattern)`` and patterns of their names to ``drop``; see the head of this file.
+
+    ``lead``: (their name, n) where their tensor has n more axes of length one in front than ours.
+    """
 
     rules: tuple[tuple[str, str], ...]
     drop: tuple[str, ...] = ()
+    lead: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         for theirs, ours in self.rules:
@@ -94,7 +98,11 @@ class KeyMap:
         self, state: Mapping[str, Tensor], shapes: Mapping[str, Iterable[int]] | None = None
     ) -> tuple[dict[str, Tensor], KeyReport]:
         """Our state dict under their names; as :meth:`apply` with the sides exchanged. What they drop is not made."""
-        return _rename_state(state, {key: self.theirs(key) for key in state}, shapes, ())
+        theirs, report = _rename_state(state, {key: self.theirs(key) for key in state}, shapes, ())
+        for name, axes in self.lead:
+            if name in theirs and shapes is None:
+                theirs[name] = theirs[name][(None,) * axes]
+        return theirs, report
 
 
 def is_bijection(key_map: KeyMap, target_keys: Iterable[str]) -> bool:

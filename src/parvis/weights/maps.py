@@ -38,7 +38,11 @@ NAR = KeyMap(
     drop=LLAMAGEN.drop,
 )
 
-RANDAR = KeyMap(rules=(("pos_instruct_embeddings", "query"), *LLAMAGEN.rules), drop=LLAMAGEN.drop)
+RANDAR = KeyMap(
+    rules=(("pos_instruct_embeddings", "query"), *LLAMAGEN.rules),
+    drop=LLAMAGEN.drop,
+    lead=(("pos_instruct_embeddings", 1),),
+)
 
 ARPG = KeyMap(
     rules=(
@@ -76,6 +80,7 @@ LPD = KeyMap(
         ("norm.{leaf}", "head.norm.{leaf}"),
         ("head.weight", "head.out.weight"),
     ),
+    lead=(("mask_token", 2), ("pos_embed", 1)),
 )
 
 VAR = KeyMap(
@@ -97,6 +102,7 @@ VAR = KeyMap(
         ("head.{leaf}", "head.out.{leaf}"),
     ),
     drop=("lvl_1L", "attn_bias_for_masking", "blocks.{i}.attn.zero_k_bias"),
+    lead=(("pos_1LC", 1),),
 )
 
 VQ16 = KeyMap(rules=(("{path}", "{path}"),), drop=("quantize.codebook_used",))

@@ -1,0 +1,107 @@
+"""The table of layouts: every family is in it, and what it says is what the authors' code does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from authors import TOYS, model_state
+from parvis.assemble import published
+from parvis.grid import Grid
+from parvis.pipeline import load
+from parvis.systems import PUBLISHED, SYSTEMS
+from parvis.weights.convert import convert
+from parvis.weights.keys import is_bijection
+from parvis.weights.layouts import LAYOUTS, TOKENIZER_LAYOUTS, family, layout_of, var_buffers
+from toys import FAMILIES, NAMES, toy
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def test_every_family_with_public_weights_has_a_layout_and_a_toy() -> None:
+    families = {family(name) for name in PUBLISHED}
+    assert families <= set(LAYOUTS)
+    assert {FAMILIES.get(name, name) for name in NAMES} >= families
+    assert {type(toy(name).tokenizer) for name in TOYS} <= set(TOKENIZER_LAYOUTS)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_arguments_rebuild_a_published_system_and_its_names_go_both_ways(name: str) -> None:
+    with torch.device("meta"):
+        again, direct = SYSTEMS[family(name)](**json.loads(json.dumps(published(name).arguments))), PUBLISHED[name]()
+    assert again.name == direct.name == name
+    ours, theirs = again.models["main"].state_dict(), direct.models["main"].state_dict()
+    assert {k: t.shape for k, t in ours.items()} == {k: t.shape for k, t in theirs.items()}
+    assert is_bijection(LAYOUTS[family(name)].keys, theirs)
+    codes = direct.tokenizer
+    assert is_bijection(layout_of(codes).keys, codes.state_dict())
+
+
+CASES = {"llamagen": "llamagen_c2i", "llamagen-t2i": "llamagen_t2i", "lpd": "lpd", "par": "par_4", "var": "var"} | {
+    name: name for name in ("arpg", "randar", "nar", "mar", "xar")
+}
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_exported_names_ranks_and_types_are_the_authors(name: str) -> None:
+    """Against a state dict that their code made: the same names up to layers, axes and types."""
+    case = GOLDEN / f"{CASES[FAMILIES.get(name, name)]}.safetensors"
+    with safe_open(case, "pt") as content:
+        keys = [key for key in content.keys() if key.startswith("weights.")]  # noqa: SIM118
+        golden = {key.removeprefix("weights."): content.get_tensor(key) for key in keys}
+    ours = model_state(name)
+    assert {key for key in golden if ".1." not in key} == {key for key in ours if ".1." not in key} or (
+        {key for key in golden if key.count(".0.")} == {key for key in ours if key.count(".0.")}
+    )
+    for key in set(ours) & set(golden):
+        assert ours[key].ndim == golden[key].ndim, key
+        assert [n == 1 for n in ours[key].shape[:2]] == [n == 1 for n in golden[key].shape[:2]], key
+        assert ours[key].is_floating_point() == golden[key].is_floating_point(), key
+
+
+@pytest.mark.parametrize("name", ["var"])
+def test_buffers_that_the_authors_store_are_made_as_they_make_them(name: str) -> None:
+    golden = safetensors.torch.load_file(GOLDEN / "var.safetensors")
+    sides = json.loads((GOLDEN / "var.json").read_text())["config"]["patch_nums"]
+
+    class Model:
+        def state_dict(self) -> dict[str, Tensor]:
+            weights = {key: tensor for key, tensor in golden.items() if "scale_mul" in key}
+            return {"view.weight": golden["weights.word_embed.weight"]} | {
+                f"blocks.{i}.attention.log_scale": tensor for i, tensor in enumerate(weights.values())
+            }
+
+    class Fake:
+        models = {"main": Model()}  # noqa: RUF012
+        grid = Grid.pyramid(sides)
+
+    made = var_buffers(Fake())  # type: ignore[arg-type]
+    assert len(made) == 4
+    for key, tensor in made.items():
+        assert torch.equal(tensor, golden[f"weights.{key}"]) and tensor.dtype == golden[f"weights.{key}"].dtype
+
+
+def written(path: Path, content: object) -> Path:
+    torch.save(content, path)
+    return path
+
+
+@pytest.mark.slow
+def test_a_published_size_from_random_weights_draws_by_its_preset(tmp_path: Path) -> None:
+    """llamagen-b-256 with VQ-16, random weights in the authors' files: 111 and 72 million parameters."""
+    system = load("llamagen-b-256", random_weights=0, device="cpu", precision="fp32").system
+    layout = LAYOUTS["llamagen"]
+    state, _ = layout.keys.invert(system.models["main"].state_dict())
+    codes, _ = TOKENIZER_LAYOUTS[type(system.tokenizer)].keys.invert(system.tokenizer.state_dict())
+    model = written(tmp_path / "c2i_B_256.pt", {"model": state, "args": argparse.Namespace()})
+    tokenizer = written(tmp_path / "vq_ds16_c2i.pt", {"model": codes})
+    convert(model, "llamagen-b-256", tmp_path / "f", tokenizer=tokenizer)
+    images = load(tmp_path / "f", device="cpu").generate(207)
+    assert images.passes == 256 and images[0].size == (256, 256)
