@@ -105,5 +105,8 @@ VQ16 = KeyMap(rules=(("{path}", "{path}"),), drop=("quantize.codebook_used",))
 VAR_VQ = KeyMap(rules=(("{path}", "{path}"),), drop=("quantize.ema_vocab_hit_SV",))
 """VAR's tokenizer keeps its public names."""
 
+KL16 = KeyMap(rules=(("{path}", "{path}"),), drop=("loss.{path}",))
+"""KL-16 keeps its public names; a checkpoint may also hold the weights of its training loss."""
+
 VAR_QUANTIZER = KeyMap(rules=(("quantize.{path}", "{path}"),), drop=VAR_VQ.drop)
 """The quantizer alone: what VAR's transformer needs of its tokenizer."""
