@@ -6,13 +6,14 @@ from collections.abc import Callable
 from functools import partial
 
 from parvis.system import System
-from parvis.systems import arpg, emoji, llamagen, lpd, nar, par, randar, var
+from parvis.systems import arpg, emoji, llamagen, lpd, mar, nar, par, randar, var
 
 SYSTEMS: dict[str, Callable[..., System]] = {
     "arpg": arpg.arpg,
     "emoji": emoji.emoji,
     "llamagen": llamagen.llamagen,
     "lpd": lpd.lpd,
+    "mar": mar.mar,
     "nar": nar.nar,
     "par": par.par,
     "randar": randar.randar,
@@ -29,6 +30,7 @@ PUBLISHED: dict[str, Callable[[], System]] = {
     **{f"arpg-{size}-256": partial(arpg.arpg, size) for size in ("l", "xl", "xxl")},
     **{f"lpd-{size}-256": partial(lpd.lpd, size, 256) for size in ("l", "xl", "xxl")},
     **{f"lpd-{size}-512": partial(lpd.lpd, size, 512) for size in ("l", "xl")},
+    **{f"mar-{size}-256": partial(mar.mar, size) for size in ("b", "l", "h")},
     **{f"nar-{size}-256": partial(nar.nar, size) for size in nar.SIZES},
     **{
         f"par-{size}-384-{tokens}x": partial(par.par, size, 384, tokens)

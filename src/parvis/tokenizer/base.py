@@ -35,7 +35,7 @@ class Tokenizer(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, pixels: Tensor) -> Tensor:
-        """Codes ``[B, N]`` (long) or latents ``[B, N, C]`` (float32) of ``pixels``, in the order of the positions of ``grid(H, W)``."""
+        """Codes ``[B, N]`` (long) or latents ``[B, N, C]`` (float32), in the order of ``grid(H, W)``'s positions."""
 
     @abstractmethod
     def decode(self, values: Tensor, grid: Grid) -> Tensor:

@@ -176,5 +176,5 @@ class KL(Tokenizer):
     def decode(self, values: Tensor, grid: Grid) -> Tensor:
         """Pixels ``[B, 3, H, W]`` of scaled latents ``[B, N, C]``; not clamped."""
         latents = (values / self.config.scale).to(self.post_quant_conv.weight.dtype)
-        z_BChw = latents.transpose(1, 2).unflatten(2, (grid.height, grid.width))
+        z_BChw = latents.transpose(1, 2).reshape(-1, self.config.z_channels, grid.height, grid.width)
         return self.decoder(self.post_quant_conv(z_BChw.contiguous(memory_format=_FORMAT)))  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from parvis.errors import UsageError, WeightsError
-from parvis.verify import arpg, llamagen, lpd, multiscale, nar, par, randar, var, vqgan
+from parvis.verify import arpg, llamagen, lpd, mar, multiscale, nar, par, randar, var, vqgan
 from parvis.verify.case import Case, read_case
 from parvis.verify.compare import Check
 
@@ -20,6 +20,7 @@ CHECKS: dict[str, Callable[[Case], Iterator[Check]]] = {
     "LlamaGen class-conditional": llamagen.check,
     "LlamaGen text-conditional": llamagen.check,
     "LPD": lpd.check,
+    "MAR": mar.check,
     "PAR": par.check,
     "ARPG": arpg.check,
     "NAR": nar.check,

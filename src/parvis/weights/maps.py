@@ -99,6 +99,34 @@ VAR = KeyMap(
     drop=("lvl_1L", "attn_bias_for_masking", "blocks.{i}.attn.zero_k_bias"),
 )
 
+MAR = KeyMap(
+    rules=(
+        ("class_emb.weight", "condition.table.weight"),
+        ("fake_latent", "condition.absent"),
+        ("z_proj.{leaf}", "tokens.{leaf}"),
+        ("z_proj_ln.{leaf}", "norm_in.{leaf}"),
+        ("encoder_pos_embed_learned", "positions.table"),
+        ("encoder_blocks.{i}.attn.{part}.{leaf}", "encoder.{i}.attention.{part}.{leaf}"),
+        ("encoder_blocks.{i}.{part}.{path}", "encoder.{i}.{part}.{path}"),
+        ("encoder_norm.{leaf}", "norm_encoder.{leaf}"),
+        ("decoder_embed.{leaf}", "bridge.{leaf}"),
+        ("mask_token", "query"),
+        ("decoder_pos_embed_learned", "positions_decoder.table"),
+        ("decoder_blocks.{i}.attn.{part}.{leaf}", "decoder.{i}.attention.{part}.{leaf}"),
+        ("decoder_blocks.{i}.{part}.{path}", "decoder.{i}.{part}.{path}"),
+        ("decoder_norm.{leaf}", "norm_decoder.{leaf}"),
+        ("diffusion_pos_embed_learned", "positions_head"),
+        ("diffloss.net.time_embed.mlp.{path}", "head.time.{path}"),
+        ("diffloss.net.cond_embed.{leaf}", "head.cond.{leaf}"),
+        ("diffloss.net.input_proj.{leaf}", "head.input.{leaf}"),
+        ("diffloss.net.res_blocks.{i}.in_ln.{leaf}", "head.blocks.{i}.norm.{leaf}"),
+        ("diffloss.net.res_blocks.{i}.mlp.{path}", "head.blocks.{i}.mlp.{path}"),
+        ("diffloss.net.res_blocks.{i}.adaLN_modulation.1.{leaf}", "head.blocks.{i}.adapt.1.{leaf}"),
+        ("diffloss.net.final_layer.adaLN_modulation.1.{leaf}", "head.adapt.1.{leaf}"),
+        ("diffloss.net.final_layer.linear.{leaf}", "head.out.{leaf}"),
+    ),
+)
+
 VQ16 = KeyMap(rules=(("{path}", "{path}"),), drop=("quantize.codebook_used",))
 """VQ-16 and VQ-8 keep their public names."""
 
