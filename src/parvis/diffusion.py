@@ -9,7 +9,6 @@ Legend: B images, n asked positions, D width of a condition, C channels; T steps
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Protocol
@@ -20,6 +19,8 @@ from torch import Tensor
 from parvis.errors import IncompatibleParts, UsageError
 from parvis.noise import Noise
 from parvis.sampling import Sampling
+
+Number = float | Tensor
 
 TRAINED = 1000
 """Steps of the schedule that networks are trained on."""
@@ -100,6 +101,24 @@ class Schedule:
         least[0] = least[1]
         return tuple((math.log(low), math.log(beta)) for low, beta in zip(least, self.betas, strict=True))
 
+    def at(self, index: int | Tensor) -> Coefficients:
+        """The coefficients of a step as numbers, or of many as float32 [M, 1]."""
+        pairs = (self.to_clean, self.posterior, self.bounds)
+        if isinstance(index, int):
+            return Coefficients(*(rows[index] for rows in pairs))
+        table = torch.tensor(pairs, dtype=torch.float64).float().to(index.device)[:, index]  # 3, M, 2
+        return Coefficients(*((rows[:, :1], rows[:, 1:]) for rows in table))
+
+
+@dataclass(frozen=True, eq=False)
+class Coefficients:
+    """Of one step: (a, b) with clean = a x - b noise; (c, d) with mean = c clean + d x; (least, largest) log
+    variance."""
+
+    clean: tuple[Number, Number]
+    mean: tuple[Number, Number]
+    log_variance: tuple[Number, Number]
+
 
 class Denoiser(Protocol):
     """The network of a diffusion head."""
@@ -139,7 +158,7 @@ class Diffused:
         return replace(self, null=null.condition, scale=scale)
 
     def sample(self, noise: Noise, positions: Tensor, how: Sampling, draw: int = 0) -> Tensor:
-        """Latents, float32 ``[B, n, C]``. ``how.temperature`` multiplies the noise that the steps add (not the start's).
+        """Latents, float32 ``[B, n, C]``; ``how.temperature`` multiplies the noise that the steps add, not the start.
 
         Draw d uses the T + 1 numbers from d (T + 1) on: the start, then one for each step by its index.
         """
@@ -152,7 +171,7 @@ class Diffused:
             fed = torch.cat([x, x]) if guided else x
             eps, share = self.head(fed, _timestep(schedule.timesteps[index], x), prepared)
             eps, share = self._guided(eps, share) if guided else (eps, share)
-            mean, log_variance = step(schedule, index, x, eps, share)
+            mean, log_variance = step(schedule.at(index), x, eps, share)
             x = mean
             if index > 0 and how.temperature > 0:
                 spread = (0.5 * log_variance).exp() * noise.normal(positions, first + 1 + index, width)
@@ -175,16 +194,7 @@ def _timestep(value: int, like: Tensor) -> Tensor:
     return torch.full((1,), float(value), device=like.device)
 
 
-def step(schedule: Schedule, index: int, x: Tensor, eps: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log variance of the latents one step less noisy than ``x`` at step ``index``."""
-    a, b = schedule.to_clean[index]
-    clean = a * x - b * eps
-    c, d = schedule.posterior[index]
-    low, high = schedule.bounds[index]
-    return c * clean + d * x, share * high + (1 - share) * low
-
-
-def table(rows: Sequence[tuple[float, float]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Coefficient pairs as two float32 tensors [T], to be indexed by step."""
-    first, second = torch.tensor(rows, dtype=torch.float64).float().to(device).unbind(1)
-    return first, second
+def step(by: Coefficients, x: Tensor, eps: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log variance of the latents one step less noisy than ``x`` [..., C], by that step's coefficients."""
+    (a, b), (c, d), (low, high) = by.clean, by.mean, by.log_variance
+    return c * (a * x - b * eps) + d * x, share * high + (1 - share) * low

@@ -20,7 +20,8 @@ PUBLIC = (
     "encoder.down.3.downsample.conv.bias", "encoder.down.4.attn.1.proj_out.weight", "encoder.mid.block_1.norm1.bias",
     "encoder.mid.attn_1.q.weight", "encoder.norm_out.weight", "encoder.conv_out.bias", "quant_conv.weight",
     "post_quant_conv.bias", "decoder.conv_in.weight", "decoder.mid.attn_1.norm.weight",
-    "decoder.up.0.block.2.conv1.bias", "decoder.up.4.upsample.conv.weight", "decoder.up.1.block.0.nin_shortcut.weight", "decoder.conv_out.weight",
+    "decoder.up.0.block.2.conv1.bias", "decoder.up.4.upsample.conv.weight",
+    "decoder.up.1.block.0.nin_shortcut.weight", "decoder.conv_out.weight",
 )  # fmt: skip
 
 

@@ -184,6 +184,31 @@ class TableCondition(Condition):
         _check_ids("classes", given, (), self.classes)
 
 
+class ClassVector(Condition):
+    """A class label as a vector for adaptive norms alone, without a row; the last of the table is the null class (xAR).
+
+    Args:
+        classes: number of classes. width: D.
+    """
+
+    prefix = 0
+
+    def __init__(self, classes: int, width: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.table = nn.Embedding(classes + 1, width)
+
+    def forward(self, given: Tensor) -> Context:
+        vector = self.table(given)
+        return Context(vector[:, None][:, :0], vector=vector)
+
+    def null(self, given: Tensor) -> Context:
+        return self(torch.full_like(given, self.classes))
+
+    def check(self, given: Any) -> None:
+        _check_ids("classes", given, (), self.classes)
+
+
 class WordsCondition(Condition):
     """A caption as T prefix rows: learned word vectors plus learned slot vectors; the transformer's own layers read
     them.

@@ -21,12 +21,13 @@ class TimeEmbedding(nn.Sequential):
         super().__init__(nn.Linear(2 * frequencies, width), nn.SiLU(), nn.Linear(width, width))
         self.frequencies = frequencies
 
-    def forward(self, time: Tensor) -> Tensor:
-        """[...] -> [..., W]. Angles in float32 whatever the model computes in."""
+    def forward(self, time: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """[...] -> [..., W] in ``dtype``, the model's; angles in float32 whatever it is."""
         steps = torch.arange(self.frequencies, dtype=torch.float32, device=time.device)
         angles = time[..., None].float() * torch.exp(-math.log(10000) * steps / self.frequencies)
-        waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
-        y: Tensor = super().forward(waves.to(self.get_parameter("0.weight").dtype))
+        y: Tensor = torch.cat([angles.cos(), angles.sin()], dim=-1).to(dtype)
+        for layer in self:
+            y = layer(y)
         return y
 
 
@@ -69,7 +70,7 @@ class DiffusionHead(nn.Module):
 
     def forward(self, x: Tensor, timestep: Tensor, prepared: Tensor) -> tuple[Tensor, Tensor]:
         """Noise in ``x`` [..., C] and where the log variance lies between its bounds, float32 [..., C] each."""
-        y = self.time(timestep) + prepared
+        y = self.time(timestep, prepared.dtype) + prepared
         h = self.input(x.to(prepared.dtype))
         for block in self.blocks:
             h = block(h, y)

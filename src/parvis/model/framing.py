@@ -179,12 +179,12 @@ def full(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
 @lru_cache(maxsize=256)
 def content(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
     """Group 0 is answered by the condition rows themselves, every later group by rows that carry the coarse image so
-    far.
+    far. Without condition rows the first group is asked like the others (xAR's training: the content is a draft).
 
     Raises:
         IncompatibleParts: the first scale has another number of positions than there are condition rows.
     """
-    if prefix != sizes[0]:
+    if prefix not in (0, sizes[0]):
         raise IncompatibleParts(
             f"the first scale has {sizes[0]} positions but the condition gives {prefix} rows: the content framing "
             "answers the first scale from the condition; begin the scales with one of that many positions"
@@ -192,7 +192,7 @@ def content(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
     passes: list[tuple[Row, ...]] = []
     done = 0
     for index, size in enumerate(sizes):
-        kind = Kind.QUERY if index else Kind.COND
+        kind = Kind.QUERY if index or not prefix else Kind.COND
         passes.append(tuple(Row(kind, r, index, r) for r in range(done, done + size)))
         done += size
     return RowPlan(sizes, prefix, tuple(passes), _last(passes, sizes))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from parvis.system import System
-from parvis.systems import arpg, emoji, llamagen, lpd, mar, nar, par, randar, var
+from parvis.systems import arpg, emoji, llamagen, lpd, mar, nar, par, randar, var, xar
 
 SYSTEMS: dict[str, Callable[..., System]] = {
     "arpg": arpg.arpg,
@@ -18,6 +18,7 @@ SYSTEMS: dict[str, Callable[..., System]] = {
     "par": par.par,
     "randar": randar.randar,
     "var": var.var,
+    "xar": xar.xar,
 }
 """What a model folder's ``config.json`` may name; called with its ``arguments``."""
 
@@ -40,6 +41,7 @@ PUBLISHED: dict[str, Callable[[], System]] = {
     **{f"randar-{size}-256": partial(randar.randar, size) for size in ("l", "xl", "xxl")},
     **{f"var-{size}-256": partial(var.var, size, 256) for size in ("d16", "d20", "d24", "d30")},
     "var-d36-512": partial(var.var, "d36", 512),
+    **{f"xar-{size}-256": partial(xar.xar, size) for size in ("b", "l", "h")},
 }
 """The published systems by name, built without weights."""
 

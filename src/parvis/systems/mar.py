@@ -1,7 +1,8 @@
-"""MAR: masked autoregression without codes (Li et al., arXiv 2406.11838). Latents of KL-16, in a random order per image.
+"""MAR: masked autoregression without codes (Li et al., arXiv 2406.11838). Latents of KL-16, a random order per image.
 
 Every pass reads the whole canvas anew: known latents through the encoder, mask tokens in the decoder, no cache; a small
-diffusion head then draws the asked latents, each on its own. Class rows ("buffer") of one vector go through both halves.
+diffusion head then draws the asked latents, each on its own. Class rows of one vector ("buffer") go through both
+halves.
 """
 
 from __future__ import annotations

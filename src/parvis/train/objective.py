@@ -43,9 +43,7 @@ def teacher_logits(
     order_BN = order.batch(codes_BN.shape[0])
     prediction = model.answer(rows, order_BN, codes_BN, view_BnC, model.modulated(context))
     if not isinstance(prediction, Categorical):
-        raise IncompatibleParts(
-            "this model predicts latents, not codes: train it with an objective of train/latents.py"
-        )
+        raise IncompatibleParts("this model predicts latents, not codes: use an objective of train/latents.py")
     return prediction.logits
 
 

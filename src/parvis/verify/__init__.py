@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from parvis.errors import UsageError, WeightsError
-from parvis.verify import arpg, llamagen, lpd, mar, multiscale, nar, par, randar, var, vqgan
+from parvis.verify import arpg, llamagen, lpd, mar, multiscale, nar, par, randar, var, vqgan, xar
 from parvis.verify.case import Case, read_case
 from parvis.verify.compare import Check
 
@@ -28,6 +28,7 @@ CHECKS: dict[str, Callable[[Case], Iterator[Check]]] = {
     "VAR transformer": var.check,
     "VQ-16 tokenizer": vqgan.check,
     "VAR multi-scale VQVAE": multiscale.check,
+    "xAR": xar.check,
 }
 """By how the ``system`` of a case's JSON begins."""
 

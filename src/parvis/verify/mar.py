@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -92,7 +91,7 @@ def _head(case: Case, model: MaskedAutoencoder) -> Iterator[Check]:
     for i, index in enumerate(case.inputs("t_spaced").tolist()):
         timestep = torch.tensor([head.schedule.timesteps[index]])
         eps, share = head(x[i : i + 1], timestep, head.prepare(z[i : i + 1]))
-        mean, log_variance = step(head.schedule, index, x[i : i + 1], eps, share)
+        mean, log_variance = step(head.schedule.at(index), x[i : i + 1], eps, share)
         a, b = head.schedule.to_clean[index]
         clean = a * x[i : i + 1] - b * eps
         before = (1.0, *head.schedule.bars)[index]
@@ -138,7 +137,7 @@ def _drawn(case: Case, system: System, name: str, mode: str, theirs: Tensor) -> 
     how = Sampling(temperature={"cfg_constant": 0.9, "cfg_linear_temp0": 0.0}.get(mode, 1.0))
     canvas = Canvas.empty(c["batch"], system.grid.tokens, channels=c["channels"])
     job = Job(order, canvas, noise, how, scales)
-    runner = Runner(replace(system), order, case.inputs("labels"), c["batch"], guided=scales is not None)
+    runner = Runner(system, order, case.inputs("labels"), c["batch"], guided=scales is not None)
     for _ in run(system.decoder, job, runner):
         pass
     yield close(f"{name}, {mode}", canvas.values, theirs.flatten(2).transpose(1, 2), PIXELS, 0.0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from parvis.weights.keys import KeyMap
 
+_ROPE = ("freqs", "freqs_cos", "freqs_sin")
+
 LLAMAGEN = KeyMap(
     rules=(
         ("cls_embedding.embedding_table.weight", "condition.table.weight"),
@@ -124,6 +126,31 @@ MAR = KeyMap(
         ("diffloss.net.res_blocks.{i}.adaLN_modulation.1.{leaf}", "head.blocks.{i}.adapt.1.{leaf}"),
         ("diffloss.net.final_layer.adaLN_modulation.1.{leaf}", "head.adapt.1.{leaf}"),
         ("diffloss.net.final_layer.linear.{leaf}", "head.out.{leaf}"),
+    ),
+)
+
+XAR = KeyMap(
+    rules=(
+        ("class_emb.weight", "condition.table.weight"),
+        ("time_embed.mlp.{path}", "time.{path}"),
+        ("z_proj.{leaf}", "tokens.{leaf}"),
+        ("z_proj_ln.weight", "norm_in.weight"),
+        ("encoder_pos_embed_learned", "positions.table"),
+        ("encoder_blocks.{i}.attn.{part}.{leaf}", "encoder.{i}.attention.{part}.{leaf}"),
+        ("encoder_blocks.{i}.ada_lin.1.{leaf}", "encoder.{i}.adapt.1.{leaf}"),
+        ("encoder_blocks.{i}.mlp.{part}.{leaf}", "encoder.{i}.mlp.{part}.{leaf}"),
+        ("encoder_norm.weight", "norm_encoder.weight"),
+        ("decoder_embed.{leaf}", "bridge.{leaf}"),
+        ("decoder_pos_embed_learned", "positions_decoder.table"),
+        ("decoder_blocks.{i}.attn.{part}.{leaf}", "decoder.{i}.attention.{part}.{leaf}"),
+        ("decoder_blocks.{i}.ada_lin.1.{leaf}", "decoder.{i}.adapt.1.{leaf}"),
+        ("decoder_blocks.{i}.mlp.{part}.{leaf}", "decoder.{i}.mlp.{part}.{leaf}"),
+        ("decoder_norm.weight", "norm_decoder.weight"),
+        ("pred.{leaf}", "out.{leaf}"),
+    ),
+    drop=(
+        "mask",
+        *(f"{stack}_blocks.{{i}}.attn.rope.{name}" for stack in ("encoder", "decoder") for name in _ROPE),
     ),
 )
 
