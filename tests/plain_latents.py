@@ -10,6 +10,7 @@ import cmath
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -109,6 +110,7 @@ def mar_head(w: Weights, x: Tensor, told: int, z: Tensor) -> tuple[Tensor, Tenso
     return eps, v
 
 
+@lru_cache
 def alpha_bar(timestep: int) -> float:
     """Of the cosine schedule with 1000 steps."""
     product = 1.0

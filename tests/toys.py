@@ -38,8 +38,9 @@ def _randomise(model: Model, seed: int) -> Model:
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         spread = 0.3 if parameter.dim() > 1 else 0.1
-        norms = (".norm" in name or name.startswith(("norm_encoder", "norm_decoder"))) and name.endswith("weight")
-        centre = 1.0 if name.endswith("norm.weight") or norms else 0.0
+        norms = ("norm_encoder", "norm_decoder", "norm_in") if model.channels is not None else ()
+        normal = name.endswith("weight") and (".norm" in name or name.startswith(norms))
+        centre = 1.0 if name.endswith("norm.weight") or normal else 0.0
         parameter.data.copy_(centre + spread * torch.randn(parameter.shape, generator=generator))
     return model.eval().requires_grad_(False)
 

@@ -26,7 +26,6 @@ def normal(image: int, tokens: int) -> object:
 
 def assert_near(ours: torch.Tensor, plain: torch.Tensor) -> None:
     """float32 against float64; the angles of times up to 1000 alone are off by 3e-5, and steps add up."""
-    print(float((ours - plain).abs().max() / plain.abs().max()))
     assert (ours - plain).abs().max() <= 1e-3 * plain.abs().max()
 
 

@@ -111,8 +111,8 @@ def velocities(
     noise_BNC: Tensor,
     dropped_B: Tensor | None = None,
 ) -> Tensor:
-    """The velocity of every rank, float32 [B, N, C]: each group is noisy at a time of its own and sees those before it as
-    noisy as they are ("noisy context", xAR section 3.3).
+    """The velocity of every rank, float32 [B, N, C]: each group is noisy at a time of its own and sees those before it
+    as noisy as they are ("noisy context", xAR section 3.3).
 
     Args:
         values_BNC, noise_BNC: by position. times_BG: by group, 0 = clean and 1 = noise.
