@@ -13,6 +13,7 @@ from parvis.diffusion import Schedule, spread_out, step, strided
 from parvis.engine.runner import Runner, run
 from parvis.grid import Grid
 from parvis.guidance import constant
+from parvis.meta import without_memory
 from parvis.model.masked import MaskedAutoencoder
 from parvis.model.transformer import Size
 from parvis.order import Order
@@ -45,7 +46,7 @@ def check(case: Case) -> Iterator[Check]:
     yield from _head(case, model)
     even = Schedule(strided(int(str(c["even_spacing"]).removeprefix("ddim"))))
     yield tokens("timesteps, even", torch.tensor(even.timesteps), case.tensors["outputs.timestep_map_even"])
-    with torch.device("meta"):
+    with without_memory():
         tokenizer = KL(KLConfig(channels=32, multipliers=(1,), z_channels=c["channels"]))
     system = bundle(case, model, _order(case), tokenizer)
     for name, steps in (("latents", schedule), ("latents_even", even)):

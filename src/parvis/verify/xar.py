@@ -13,6 +13,7 @@ from parvis.decode.job import Job
 from parvis.engine.runner import Runner, run
 from parvis.flow import times
 from parvis.grid import Grid
+from parvis.meta import without_memory
 from parvis.model.transformer import Size
 from parvis.order import Order, cells
 from parvis.sampling import Sampling
@@ -42,7 +43,7 @@ def check(case: Case) -> Iterator[Check]:
     yield close("velocity", velocity, case.tensors["outputs.velocity"])
     loss = noisy_context(model, values, case.inputs("labels"), order, taught, noise)
     yield close("loss", loss[None], case.tensors["outputs.loss"])
-    with torch.device("meta"):
+    with without_memory():
         tokenizer = KL(KLConfig(channels=32, multipliers=(1,), z_channels=channels))
     system = bundle(case, model, order, tokenizer)
     for mode, scale in (("cfg", float(c["cfg"])), ("no_cfg", 1.0)):
