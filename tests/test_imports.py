@@ -19,7 +19,7 @@ LAYERS = (
         "planners", "canvas", "guidance",
     ),
     ("output", "chart", "data", "weights", "weights.config", "weights.folder", "weights.keys"),
-    ("predict", "tokenizer", "model", "cache"),
+    ("predict", "diffusion", "flow", "tokenizer", "model", "cache"),
     ("data.codes",),
     ("decode",),
     ("system",),

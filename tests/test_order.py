@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from parvis.errors import UsageError
 from parvis.grid import Grid
 from parvis.noise import Noise
-from parvis.order import Order, diagonals, halton, random, raster, regions, scales
+from parvis.order import Order, cells, diagonals, halton, random, raster, regions, scales
 from parvis.schedule import constant, cosine
 
 PUBLISHED = json.loads((Path(__file__).parent / "golden" / "fixed_orders.json").read_text())
@@ -160,6 +160,17 @@ def test_regions_on_other_grids():
 def test_regions_refuse_what_does_not_divide(grid, parallel, words):
     with pytest.raises(UsageError, match=words):
         regions(grid, parallel)
+
+
+def test_cells() -> None:
+    """Cell after cell, both in raster order (xAR)."""
+    order = cells(Grid.image(4, 6), 2)
+    assert order.sizes == (4,) * 6
+    assert order.group(0).tolist() == [0, 1, 6, 7] and order.group(4).tolist() == [14, 15, 20, 21]
+    assert cells(Grid.square(3), 1).positions.tolist() == list(range(9))
+    for grid, side in ((Grid.square(4), 3), (Grid.square(4), 0), (Grid.pyramid((2, 2)), 2)):
+        with pytest.raises(UsageError):
+            cells(grid, side)
 
 
 def test_diagonals_equal_the_published_order():

@@ -13,7 +13,7 @@ import parvis
 from parvis.data.captions import Words
 from parvis.errors import UsageError
 from parvis.output import read_origin
-from toys import BUILDERS
+from toys import BUILDERS, LATENTS
 
 VOCABULARY = ("apple", "blue", "cat", "dog", "green", "hat", "red", "sad", "small", "tree")
 
@@ -58,6 +58,27 @@ def test_the_last_step_of_a_stream_is_the_picture(words: parvis.Pipeline) -> Non
     shares = [float(step.known.float().mean()) for step in steps]
     assert shares == sorted(shares) and shares[-1] == 1.0
     assert (np.asarray(steps[0].images[0]) == 255).all(axis=2).mean() > 0.8
+
+
+@pytest.mark.parametrize("name", LATENTS)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_pictures_from_latents(name: str, precision: str) -> None:
+    """Drawn, streamed and the same in any batch (bfloat16 rounds differently there); a canvas in part is white."""
+    torch.manual_seed(7)
+    model = parvis.Pipeline(BUILDERS[name](), device="cpu", precision=precision)
+    images = model.generate([3, 1], seed=2, temperature=0.9)
+    assert images[0].size == (12, 8) and not same(images[0], images[1])
+    steps = list(model.stream([3, 1], seed=2, temperature=0.9))
+    assert len(steps) == images.passes and same(steps[-1].images[1], images[1])
+    shares = [float(step.known.float().mean()) for step in steps]
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    first = np.asarray(steps[0].images[0])
+    assert (first == 255).all(axis=2).mean() > 0.9
+    if precision == "fp32":
+        alone = np.asarray(model.generate(1, seed=3, temperature=0.9)[0]).astype(int)
+        assert abs(alone - np.asarray(images[1]).astype(int)).max() <= 1
+    with pytest.raises(parvis.UsageError, match="draws latents, not codes"):
+        model.generate(3, top_k=5)
 
 
 def test_settings_change_the_picture_and_are_recorded(words: parvis.Pipeline, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from parvis.errors import UsageError
 from parvis.request import Request
-from toys import CLASSES, VOCABULARY, toy
+from toys import CHANNELS, CLASSES, VOCABULARY, toy
 
 LABELS = torch.tensor([0, 3])
 ZEROS, NONE = torch.zeros(2, 24, dtype=torch.long), torch.zeros(2, 24, dtype=torch.bool)
@@ -53,6 +53,19 @@ def test_a_wrong_request_is_refused(more: dict[str, object], message: str) -> No
 
 def test_values_where_nothing_is_known_may_be_anything() -> None:
     check(values=ZEROS - 1, known=NONE)
+
+
+def test_known_latents() -> None:
+    values, known = torch.zeros(2, 24, CHANNELS), torch.ones(2, 24, dtype=torch.bool)
+    check("mar", values=values, known=known)
+    for wrong, message in (
+        (ZEROS, r"values is torch.float32 \(2, 24, 3\), .*; got torch.int64 \(2, 24\)"),
+        (values.double(), "got torch.float64"),
+        (values / 0, "known latents are finite numbers"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            check("mar", values=wrong, known=known)
+    check("mar", values=values / 0, known=~known)
 
 
 def test_the_batch_is_one_image_per_seed() -> None:

@@ -38,6 +38,13 @@ def test_model_and_tokenizer_must_have_one_vocabulary() -> None:
         replace(toy("lpd"), models={"main": lpd_of(Grid.image(4, 6), 9)})
 
 
+def test_codes_and_latents_do_not_mix() -> None:
+    with pytest.raises(IncompatibleParts, match="'main' predicts latents of 3 channels but the tokenizer has 17 codes"):
+        replace(toy("mar"), tokenizer=toy("lpd").tokenizer)
+    with pytest.raises(IncompatibleParts, match="'main' predicts 17 codes but the tokenizer has latents of 3 channels"):
+        replace(toy("lpd"), tokenizer=toy("mar").tokenizer)
+
+
 @pytest.mark.parametrize("grid", [Grid.image(4, 4), Grid.image(6, 4), Grid(((6, 2, 2),))])
 def test_model_and_system_must_have_one_grid(grid: Grid) -> None:
     """Also where the number of tokens is the same."""

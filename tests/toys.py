@@ -8,8 +8,12 @@ from functools import lru_cache
 import torch
 
 from parvis import guidance
+from parvis.decode.denoise import denoise
 from parvis.decode.parallel import parallel
+from parvis.diffusion import Schedule, strided
+from parvis.flow import times
 from parvis.grid import Grid
+from parvis.model.base import Model
 from parvis.model.context import (
     ClassCondition,
     Features,
@@ -18,32 +22,37 @@ from parvis.model.context import (
     LatentNullCondition,
     WordsCondition,
 )
-from parvis.model.transformer import Size, Transformer
-from parvis.order import diagonals, raster, regions, scales
+from parvis.model.transformer import Size
+from parvis.order import cells, diagonals, random, raster, regions, scales
+from parvis.schedule import masked_cosine
 from parvis.system import Preset, System
-from parvis.systems import arpg, llamagen, lpd, nar, par, randar, var
+from parvis.systems import arpg, llamagen, lpd, mar, nar, par, randar, var, xar
 from parvis.tokenizer.base import Tokenizer
+from parvis.tokenizer.kl import KL, KLConfig
 from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
 
 VOCABULARY, CLASSES, SIZE = 17, 5, Size(2, 32, 2, 64)
+CHANNELS = 3
 
 
 def _tokenizer() -> VQGAN:
     return VQGAN(VQConfig(channels=8, multipliers=(1, 1), groups=4, z_channels=8, codes=VOCABULARY, attention=False))
 
 
-def _randomise(model: Transformer, seed: int) -> Transformer:
+def _randomise(model: Model, seed: int) -> Model:
     """Weights large enough that logits differ widely and every path matters."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         spread = 0.3 if parameter.dim() > 1 else 0.1
-        centre = 1.0 if name.endswith("norm.weight") or (".norm" in name and name.endswith("weight")) else 0.0
+        norms = ("norm_encoder", "norm_decoder", "norm_in") if model.channels is not None else ()
+        normal = name.endswith("weight") and (".norm" in name or name.startswith(norms))
+        centre = 1.0 if name.endswith("norm.weight") or normal else 0.0
         parameter.data.copy_(centre + spread * torch.randn(parameter.shape, generator=generator))
     return model.eval().requires_grad_(False)
 
 
-def _system(name: str, tokenizer: Tokenizer, model: Transformer, **parts: object) -> System:
+def _system(name: str, tokenizer: Tokenizer, model: Model, **parts: object) -> System:
     options: dict[str, object] = {"decoder": parallel, "guidance": guidance.constant} | parts
     return System(name=name, cite="toy", grid=model.grid, tokenizer=tokenizer, models={"main": model}, **options)  # type: ignore[arg-type]
 
@@ -136,6 +145,27 @@ def _text() -> System:
     )  # fmt: skip
 
 
+def _kl() -> KL:
+    return KL(KLConfig(channels=8, multipliers=(1, 1), blocks=1, groups=4, z_channels=CHANNELS)).eval()
+
+
+def _mar() -> System:
+    grid = Grid.image(4, 6)
+    model = mar.transformer(SIZE, grid, (2, 24), Schedule(strided(5)), channels=CHANNELS, classes=CLASSES, buffer=3)
+    order = lambda grid, steps, noise: random(grid, masked_cosine(grid.tokens, steps), noise)  # noqa: E731
+    return _system("toy-mar", _kl(), _randomise(model, 6), order=order, preset=Preset(6, 2.0), guidance=mar.linear)
+
+
+def _xar() -> System:
+    grid = Grid.image(4, 6)
+    model = xar.transformer(SIZE, grid, 2, channels=CHANNELS, classes=CLASSES)
+    order = lambda grid, steps, noise: cells(grid, 2)  # noqa: E731
+    return _system(
+        "toy-xar", _kl(), _randomise(model, 7), order=order, preset=Preset(6, 2.0), decoder=denoise(times(3)),
+        guidance=xar.by_cell, edits="prefix", fixed_passes=False,
+    )  # fmt: skip
+
+
 BUILDERS: dict[str, Callable[[], System]] = {
     "raster": _raster,
     "lpd": _lpd,
@@ -146,8 +176,13 @@ BUILDERS: dict[str, Callable[[], System]] = {
     "arpg": _arpg,
     "nar": _nar,
     "text": _text,
+    "mar": _mar,
+    "xar": _xar,
 }
-NAMES = tuple(BUILDERS)
+LATENTS = ("mar", "xar")
+NAMES = tuple(name for name in BUILDERS if name not in LATENTS)
+"""Those with codes; ``EVERY`` has those with latents as well."""
+EVERY = (*NAMES, *LATENTS)
 
 
 FAMILIES = {"raster": "llamagen", "text": "llamagen-t2i"}

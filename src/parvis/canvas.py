@@ -47,5 +47,11 @@ class Canvas:
         """Values [B, n] or [B, n, C] at ``positions`` ([n] or [B, n]); zero where unknown."""
         return self.values.gather(1, self._wide(positions.expand(self.batch, positions.shape[-1])))
 
+    def drafted(self, positions: Tensor, draft: Tensor) -> Tensor:
+        """A copy of the values with ``draft`` [B, n] or [B, n, C] at ``positions`` ([n] or [B, n]); nothing is
+        written."""
+        index = positions.expand(self.batch, positions.shape[-1])
+        return self.values.scatter(1, self._wide(index), draft.to(self.values.dtype))
+
     def _wide(self, index: Tensor) -> Tensor:
         return index if self.values.ndim == 2 else index[..., None].expand(*index.shape, self.values.shape[2])

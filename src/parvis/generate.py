@@ -78,10 +78,10 @@ def begin(system: System, request: Request, device: torch.device) -> tuple[Job, 
     """The job of a request, its known tokens on the canvas, and the runner that answers it."""
     request.check(system)
     order, noise = plan(system, request, device)
-    canvas = Canvas.empty(request.batch, system.grid.tokens, device)
+    canvas = Canvas.empty(request.batch, system.grid.tokens, device, system.tokenizer.channels)
     if request.values is not None and order.given:
         first = order.batch(request.batch)[:, : order.given]
-        canvas.write(first, request.values.to(device).gather(1, first))
+        canvas.write(first, Canvas(request.values.to(device), canvas.known).read(first))
     scale = system.preset.guidance if request.guidance is None else request.guidance
     scales = None if scale == 1.0 else system.guidance(scale)((*order.before, *order.sizes)).to(device)
     job = Job(order, canvas, noise, request.sampling or system.preset.sampling, scales)

@@ -199,6 +199,22 @@ def regions(grid: Grid, parallel: int) -> Order:
     return Order(positions, (1,) * parallel + (parallel,) * (grid.tokens // parallel - 1))
 
 
+def cells(grid: Grid, side: int) -> Order:
+    """xAR (arXiv 2502.20388): one cell of ``side`` x ``side`` positions at a time; cells, and positions inside a cell,
+    in raster order.
+
+    Raises:
+        UsageError: the grid is not one plain image, or ``side`` does not divide height and width.
+    """
+    if not grid.flat:
+        raise UsageError(f"the cell order is for one image; the grid has scales {grid.scales}")
+    if side < 1 or grid.height % side or grid.width % side:
+        raise UsageError(f"cells of {side} x {side} must divide the grid; it is {grid.height} x {grid.width}")
+    boxes = torch.arange(grid.tokens).reshape(grid.height // side, side, grid.width // side, side)
+    count = grid.tokens // side**2
+    return Order(boxes.permute(0, 2, 1, 3).reshape(-1), (side**2,) * count)
+
+
 def diagonals(grid: Grid) -> Order:
     """NAR (arXiv 2503.10696): one anti-diagonal t + y + x = const at a time, rows ascending: T + H + W - 2 groups.
 

@@ -21,12 +21,17 @@ class Prediction(Protocol):
         """Classifier-free guidance: move away from ``null``, the answer without the condition."""
         ...
 
+    def halves(self) -> tuple[Self, Self]:
+        """The first and the second half of the batch: the answers with and without the condition."""
+        ...
+
     def sample(self, noise: Noise, positions: Tensor, how: Sampling, draw: int = 0) -> Tensor:
         """Values ``[B, n]`` or ``[B, n, C]``; the same (seed, position, draw) always gives the same value."""
         ...
 
     def log_prob(self, values: Tensor) -> Tensor:
-        """Float ``[B, n]``: natural log of the probability (density) of ``values``."""
+        """Float ``[B, n]``: natural log of the probability (density) of ``values``; IncompatibleParts where there is
+        none."""
         ...
 
 
@@ -45,6 +50,10 @@ class Categorical:
         if isinstance(scale, Tensor):
             scale = scale[..., None]
         return Categorical(null.logits + scale * (self.logits - null.logits))
+
+    def halves(self) -> tuple[Categorical, Categorical]:
+        real, null = self.logits.chunk(2)
+        return Categorical(real), Categorical(null)
 
     def sample(self, noise: Noise, positions: Tensor, how: Sampling, draw: int = 0) -> Tensor:
         """Codes, long ``[B, n]``, at ``positions`` ([n] or [B, n])."""

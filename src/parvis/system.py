@@ -11,8 +11,8 @@ from parvis.decode.job import Decoder
 from parvis.errors import IncompatibleParts
 from parvis.grid import Grid
 from parvis.guidance import Guidance
+from parvis.model.base import Model
 from parvis.model.framing import content
-from parvis.model.transformer import Transformer
 from parvis.planners import Around, Planner
 from parvis.sampling import Sampling
 from parvis.tokenizer.base import Tokenizer
@@ -41,7 +41,7 @@ class System:
         name: e.g. ``lpd-l-256``.
         cite: BibTeX key fields in one line: authors, title, arXiv id.
         tokenizer: pixels <-> values.
-        models: name -> transformer; ``main`` answers unless the decoder asks another.
+        models: name -> model; ``main`` answers unless the decoder asks another.
         order: plans the order of an image batch.
         decoder: the algorithm box.
         guidance: scale -> guidance rule (scale of every rank).
@@ -56,7 +56,7 @@ class System:
     cite: str
     grid: Grid
     tokenizer: Tokenizer
-    models: Mapping[str, Transformer]
+    models: Mapping[str, Model]
     order: Planner
     decoder: Decoder
     guidance: Callable[[float], Guidance]
@@ -82,12 +82,12 @@ class System:
         """Whether it draws in whatever order it is handed; others know only their own."""
         return self.edits == "any"
 
-    def _check(self, name: str, model: Transformer) -> None:
-        out = model.head.out.out_features
-        if out != self.tokenizer.vocabulary:
+    def _check(self, name: str, model: Model) -> None:
+        said = _values(model.vocabulary, model.channels)
+        kept = _values(self.tokenizer.vocabulary, self.tokenizer.channels)
+        if said != kept:
             raise IncompatibleParts(
-                f"{self.name}: model {name!r} predicts {out} codes but the tokenizer has {self.tokenizer.vocabulary}; "
-                "build both with the same vocabulary"
+                f"{self.name}: model {name!r} predicts {said} but the tokenizer has {kept}; build both with the same"
             )
         if model.grid != self.grid:
             raise IncompatibleParts(
@@ -104,3 +104,7 @@ class System:
                 f"{self.name}: model {name!r} asks for the coarse image so far, which {type(self.tokenizer).__name__} "
                 "cannot show; use a multi-scale tokenizer"
             )
+
+
+def _values(vocabulary: int, channels: int | None) -> str:
+    return f"{vocabulary} codes" if channels is None else f"latents of {channels} channels"

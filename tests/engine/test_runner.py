@@ -11,12 +11,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from parvis.canvas import Canvas
+from parvis.decode.denoise import denoise
 from parvis.decode.jacobi import jacobi
 from parvis.decode.job import Job
+from parvis.decode.parallel import parallel
 from parvis.decode.refine import refine
 from parvis.decode.relay import relay
 from parvis.engine.runner import Runner, content_of, run
 from parvis.errors import IncompatibleParts
+from parvis.flow import times
 from parvis.generate import begin, generate
 from parvis.model.transformer import Transformer
 from parvis.noise import Noise
@@ -25,7 +28,7 @@ from parvis.request import Request
 from parvis.sampling import Sampling
 from parvis.system import System
 from parvis.train.objective import teacher_logits
-from toys import NAMES, VOCABULARY, given, toy
+from toys import CHANNELS, EVERY, LATENTS, NAMES, VOCABULARY, given, toy
 
 CPU = torch.device("cpu")
 SAMPLINGS = {
@@ -135,7 +138,7 @@ def test_jacobi_continues_what_is_known(window: int) -> None:
     assert torch.equal(parallel.values, whole.values) and passes <= 11
 
 
-@pytest.mark.parametrize("name", ["lpd", "par", "var", "nar", "randar", "arpg"])
+@pytest.mark.parametrize("name", ["lpd", "par", "var", "nar", "randar", "arpg", "mar"])
 def test_a_window_of_guesses_needs_the_raster_framing(name: str) -> None:
     with pytest.raises(IncompatibleParts, match="choose the parallel decoder"):
         generate(replace(toy(name), decoder=jacobi(4)), Request(given(toy(name), 1), (0,)))
@@ -144,6 +147,17 @@ def test_a_window_of_guesses_needs_the_raster_framing(name: str) -> None:
 def test_guesses_inside_a_group_are_refused_and_not_ignored() -> None:
     with pytest.raises(IncompatibleParts, match="toy-lpd: the decoder guesses values inside a group"):
         generate(replace(toy("lpd"), decoder=refine(2)), Request(given(toy("lpd"), 1), (0,)))
+
+
+@pytest.mark.parametrize("name", ["lpd", "mar"])
+def test_only_a_model_that_reads_drafts_denoises(name: str) -> None:
+    with pytest.raises(IncompatibleParts, match="which this model cannot be shown; choose the parallel decoder"):
+        generate(replace(toy(name), decoder=denoise(times(2))), Request(given(toy(name), 1), (0,)))
+
+
+def test_a_model_that_reads_drafts_needs_them() -> None:
+    with pytest.raises(IncompatibleParts, match=r"toy-xar: .* choose the denoise decoder"):
+        generate(replace(toy("xar"), decoder=parallel), Request(given(toy("xar"), 1), (0,)))
 
 
 WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::masked_select", "aten::equal")
@@ -170,8 +184,9 @@ def test_waiting_is_noticed() -> None:
             wait()
 
 
-@pytest.mark.parametrize("sampling", SAMPLINGS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "sampling"), [(n, s) for n in NAMES for s in SAMPLINGS] + [(n, "plain") for n in LATENTS]
+)
 def test_passes_never_wait_for_the_device(name: str, sampling: str) -> None:
     """Once the rows of a plan are made, a whole guided generation reads nothing back and makes nothing anew."""
     system, order = toy(name), order_of(toy(name), 1, 2)
@@ -192,7 +207,13 @@ def begin_and_end(system: System, request: Request) -> None:
         pass
 
 
-@pytest.mark.parametrize("name", NAMES)
+def answer_of(prediction: Any) -> torch.Tensor:
+    """Logits of codes, what a diffusion head is told, or a velocity."""
+    names = ("logits", "condition", "velocity")
+    return next(getattr(prediction, name) for name in names if hasattr(prediction, name))
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_a_whole_generation_on_the_meta_device(name: str) -> None:
     """All tensors of a generation are on the model's device: nothing is mixed with the host, nothing read back."""
     system = toy(name)
@@ -202,13 +223,15 @@ def test_a_whole_generation_on_the_meta_device(name: str) -> None:
         models={"main": copy.deepcopy(system.models["main"]).to(meta)},
         tokenizer=copy.deepcopy(system.tokenizer).to(meta),
     )
-    canvas = Canvas.empty(2, order.tokens, meta)
+    canvas = Canvas.empty(2, order.tokens, meta, system.tokenizer.channels)
     scales = system.guidance(2.0)(order.sizes).to(meta)
     job = Job(order, canvas, Noise((1, 2), meta), Sampling(top_k=5, top_p=0.9), scales)
     with torch.inference_mode():
         runner = Runner(moved, order, given(system, 2).to(meta), 2, guided=True)
-        answers = [prediction.logits for _, prediction in run(system.decoder, job, runner)]
-    assert [answer.shape for answer in answers] == [(2, size, VOCABULARY) for size in order.sizes]
+        answers = [answer_of(prediction) for _, prediction in run(system.decoder, job, runner)]
+    width = {"mar": 32, "xar": CHANNELS}.get(name, VOCABULARY)
+    passes = 3 if name == "xar" else 1
+    assert [answer.shape for answer in answers] == [(2, size, width) for size in order.sizes for _ in range(passes)]
     assert {answer.device.type for answer in answers} == {"meta"}
 
 

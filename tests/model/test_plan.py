@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 
 from parvis import order
 from parvis.grid import Grid
-from parvis.model.framing import Framing, apart, content, interleave, neighbours, query, shift
+from parvis.model.framing import Framing, apart, content, full, interleave, neighbours, query, shift
 from parvis.model.plan import NOWHERE, Kind, Row, RowPlan, Rows, Rule
-from parvis.model.visibility import diagonal_causal, group_causal, kept_causal, peers_and_context, slot_causal
+from parvis.model.visibility import (
+    diagonal_causal,
+    group_causal,
+    kept_causal,
+    own_group,
+    peers_and_context,
+    slot_causal,
+)
 
 CPU = torch.device("cpu")
 Name = tuple[int, int, int]
@@ -31,6 +38,8 @@ PAIRS: dict[str, tuple[Framing, Rule]] = {
     "interleave": (interleave, kept_causal),
     "apart": (apart, group_causal),
     "neighbours": (diagonals, diagonal_causal),
+    "draft": (lambda sizes, prefix: query(sizes, 0), peers_and_context),
+    "noisy context": (lambda sizes, prefix: content(sizes, 0), group_causal),
 }
 
 
@@ -44,6 +53,8 @@ def fit(name: str, sizes: list[int]) -> tuple[int, ...]:
         "interleave": tuple(sizes),
         "apart": tuple(sizes),
         "neighbours": order.diagonals(Grid.image(len(sizes), sizes[0])).sizes,
+        "draft": tuple(sizes),
+        "noisy context": tuple(sizes),
     }[name]
 
 
@@ -159,6 +170,45 @@ def test_teacher_forcing_answers_every_rank_once_in_order(name: str, sizes: list
     stepwise = [row for index in range(len(plan.sizes)) for row in answered(plan.step(index, rule, CPU))]
     assert answered(rows) == stepwise and len(stepwise) == sum(plan.sizes)
     assert rows.asked == (0, sum(plan.sizes)) and not rows.cached
+
+
+@settings(max_examples=20)
+@given(sizes=sizes_of, prefix=st.integers(0, 3), data=st.data())
+def test_the_full_framing_shows_the_whole_canvas(sizes: list[int], prefix: int, data: st.DataObject) -> None:
+    """Every pass: the condition, the known values, a query for all else; all see all; the group's queries answer."""
+    plan, tokens = full(tuple(sizes), prefix), sum(sizes)
+    index = data.draw(st.integers(0, len(sizes) - 1))
+    known, asked = sum(sizes[:index]), sum(sizes[: index + 1])
+    first = data.draw(st.integers(0, index))
+    for rows in (plan.step(index, own_group, CPU), plan.catch_up(first, index, own_group, CPU)):
+        listed = [(Kind.COND, i) for i in range(prefix)]
+        listed += [(Kind.VALUE if r < known else Kind.QUERY, r) for r in range(tokens)]
+        assert [name[:2] for name in names(rows)] == listed
+        assert rows.mask is None and rows.count == rows.length == prefix + tokens
+        assert [name[1] for name in answered(rows)] == list(range(known, asked)) and rows.asked == (known, asked)
+        assert all(kind == Kind.QUERY for kind, _, _ in answered(rows))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@settings(max_examples=20)
+@given(sizes=sizes_of, data=st.data())
+def test_a_group_asked_again_sees_what_it_saw(name: str, sizes: list[int], data: st.DataObject) -> None:
+    """Only what answers or does not stay is fed once more, to the same keys; the cache is left as it was."""
+    framing, rule = PAIRS[name]
+    plan = framing(fit(name, sizes), 1)
+    index = data.draw(st.integers(0, len(plan.sizes) - 1))
+    slots = Slots(plan)
+    for earlier in range(index + 1):
+        step = plan.step(earlier, rule, CPU)
+        before = slots.feed(step)
+    left, again = list(slots.content), plan.again(index, rule, CPU)
+    for row, keys in slots.feed(again).items():
+        assert keys == before[row]
+    assert answered(again) == answered(step) and again.asked == step.asked
+    assert slots.content == left
+    if name == "draft":
+        assert again.count == plan.sizes[index]  # the values of the group before are in the cache
+    assert plan.again(index, rule, CPU) is again
 
 
 def test_rows_are_made_once() -> None:

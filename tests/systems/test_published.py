@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from parvis.errors import UnknownName
 from parvis.grid import Grid
 from parvis.model.context import FeaturesCondition
 from parvis.system import System
-from parvis.systems import PUBLISHED, SYSTEMS, arpg, llamagen, lpd, nar, par, randar, var
+from parvis.systems import PUBLISHED, SYSTEMS, arpg, llamagen, lpd, mar, nar, par, randar, var, xar
 from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
 from parvis.weights import maps
@@ -47,12 +48,18 @@ LPD (arXiv 2507.01957: 337M, 752M, 1.4B), ARPG (arXiv 2503.10568: 320M, 719M, 1.
 290M, 372M, 816M, 1.46B) with the digits that their released code gives."""
 
 CUT = {"var-d16-256": (310, 1), "var-d20-256": (600, 1), "var-d24-256": (1000, 100), "var-d30-256": (2000, 100)} | {
-    "var-d36-512": (2300, 100)
+    "var-d36-512": (2300, 100),
+    "xar-b-256": (172, 1),
+    "xar-l-256": (608, 1),
+    "xar-h-256": (1100, 100),
 }
-"""Millions of parameters and the step they are cut off at (not rounded): VAR's list of released models."""
+"""Millions of parameters and the step they are cut off at (not rounded): VAR's and xAR's lists of released models."""
 
 RANDAR = {"randar-l-256": (300, 100), "randar-xl-256": (700, 100), "randar-xxl-256": (1400, 100)}
 """The same of RandAR: 0.3B, 0.7B, 1.4B in the names of its files."""
+
+UP = {"mar-b-256": 208, "mar-l-256": 479, "mar-h-256": 943}
+"""Millions of parameters, rounded up: MAR (arXiv 2406.11838, and its list of released models)."""
 
 MAPS = {
     "llamagen": maps.LLAMAGEN,
@@ -62,6 +69,8 @@ MAPS = {
     "arpg": maps.ARPG,
     "nar": maps.NAR,
     "var": maps.VAR,
+    "mar": maps.MAR,
+    "xar": maps.XAR,
 }
 CASES = {
     "llamagen": "llamagen_c2i",
@@ -74,7 +83,7 @@ CASES = {
 }
 
 
-ANY_STEPS = ("arpg", "lpd", "randar")
+ANY_STEPS = ("arpg", "lpd", "mar", "randar")
 OTHER_CASES = {"var-d36-512": "var_shared_aln"} | {f"llamagen-t2i-xl-{side}": "llamagen_t2i" for side in (256, 512)}
 
 
@@ -129,12 +138,19 @@ def test_parameters_as_published_cut_off(name: str) -> None:
     assert millions(build(name).models["main"]) // step * step == published
 
 
+@pytest.mark.parametrize("name", UP)
+def test_parameters_as_published_rounded_up(name: str) -> None:
+    assert math.ceil(millions(build(name).models["main"])) == UP[name]
+
+
 def test_the_counts_in_the_documentation_are_these() -> None:
     text = (GOLDEN.parents[1] / "docs" / "verify.md").read_text()
     rows = {
         "LlamaGen B, L, XL, XXL, 3B": [f"llamagen-{size}-384" for size in ("b", "l", "xl", "xxl", "3b")],
         "LPD L, XL, XXL at 256": [f"lpd-{size}-256" for size in ("l", "xl", "xxl")],
-        "VAR d16, d20, d24, d30, d36": list(CUT),
+        "VAR d16, d20, d24, d30, d36": [name for name in CUT if name.startswith("var")],
+        "MAR B, L, H": list(UP),
+        "xAR B, L, H": [name for name in CUT if name.startswith("xar")],
         "RandAR L, XL, XXL": list(RANDAR),
         "NAR B, M, L, XL, XXL": [f"nar-{size}-256" for size in ("b", "m", "l", "xl", "xxl")],
         "ARPG L, XL, XXL": [f"arpg-{size}-256" for size in ("l", "xl", "xxl")],
@@ -158,7 +174,22 @@ def test_resolution_and_transition_tokens_change_only_their_own_tables() -> None
             assert count[f"randar-{size}-256"] - count[f"llamagen-{size}-384"] == width
 
 
-@pytest.mark.parametrize("name", sorted(PUBLISHED))
+@pytest.mark.parametrize("name", [name for name in sorted(PUBLISHED) if name.startswith(("mar", "xar"))])
+def test_names_of_the_latent_systems_are_the_authors(name: str) -> None:
+    """Of stacks of several depths the first layer is repeated as often as ours has it."""
+    family, model = name.split("-")[0], build(name).models["main"]
+    depths = {"encoder_blocks": len(model.encoder), "decoder_blocks": len(model.decoder)}
+    if family == "mar":
+        depths["res_blocks"] = len(model.head.blocks)
+    theirs = set()
+    for once in official(family):
+        stack = next((stack for stack in depths if f"{stack}.0." in once), None)
+        copies = 1 if stack is None else depths[stack]
+        theirs |= {once.replace(f"{stack}.0.", f"{stack}.{i}.") for i in range(copies)}
+    assert_names_are_theirs(model, MAPS[family], theirs)
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(PUBLISHED) if not name.startswith(("mar", "xar"))])
 def test_names_are_the_authors(name: str) -> None:
     family, model = name.split("-")[0], build(name).models["main"]
     case = OTHER_CASES.get(name, CASES[family])
@@ -206,6 +237,8 @@ def test_the_preset_is_the_number_of_passes_that_the_order_has(name: str) -> Non
     [
         lambda: lpd.lpd("xxxl"),
         lambda: par.par("huge"),
+        lambda: mar.mar("xl"),
+        lambda: xar.xar("xl"),
         lambda: var.var("d17"),
         lambda: var.var("d16", 300),
         lambda: llamagen.llamagen("xll"),

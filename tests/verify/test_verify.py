@@ -16,8 +16,8 @@ from parvis.verify import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = (
-    "arpg", "llamagen_c2i", "llamagen_t2i", "lpd", "nar", "par_4", "par_16", "randar", "var", "var_shared_aln",
-    "var_vqvae", "vq16_deep", "vq16_wide",
+    "arpg", "llamagen_c2i", "llamagen_t2i", "lpd", "mar", "nar", "par_4", "par_16", "randar", "var", "var_shared_aln",
+    "var_vqvae", "vq16_deep", "vq16_wide", "xar",
 )  # fmt: skip
 
 
@@ -54,6 +54,28 @@ def test_a_wrong_weight_is_noticed_elsewhere(tmp_path: Path, case: str, weight: 
     wrong = [check.what for check in verify(tmp_path / f"{case}.safetensors") if not check.passed]
     assert any(what.startswith("teacher logits") for what in wrong)
     assert any(what.startswith("step logits") for what in wrong)
+
+
+@pytest.mark.parametrize(
+    ("case", "weight", "noticed"),
+    [
+        ("mar", "mask_token", "decoder"),
+        ("mar", "encoder_blocks.0.attn.qkv.bias", "encoder"),
+        ("mar", "diffloss.net.res_blocks.1.adaLN_modulation.1.bias", "latents_even, no_cfg"),
+        ("mar", "fake_latent", "latents_even, cfg_linear"),
+        ("xar", "class_emb.weight", "latents, cfg"),
+        ("xar", "decoder_pos_embed_learned", "velocity"),
+        ("xar", "decoder_blocks.0.mlp.fc1_x.bias", "loss"),
+    ],
+)
+def test_one_wrong_weight_of_latents_is_noticed(case: str, weight: str, noticed: str, tmp_path: Path) -> None:
+    tensors = safetensors.torch.load_file(GOLDEN / f"{case}.safetensors")
+    wrong = tensors[f"weights.{weight}"]
+    wrong.view(-1)[-1] += 0.5  # of the class table: the null class
+    safetensors.torch.save_file(tensors, tmp_path / f"{case}.safetensors")
+    shutil.copy(GOLDEN / f"{case}.json", tmp_path)
+    checks = {check.what: check.passed for check in verify(tmp_path / f"{case}.safetensors")}
+    assert not checks[noticed]
 
 
 def test_a_missing_weight_is_an_error(tmp_path: Path) -> None:

@@ -125,12 +125,14 @@ def pyramid(system: System) -> str:
 
 def of_system(system: System) -> dict[str, Any]:
     grid, preset, factor = system.grid, system.preset, system.tokenizer.factor
+    channels, codes = system.tokenizer.channels, system.tokenizer.vocabulary
+    values = f"{codes} codes" if channels is None else f"latents of {channels} channels"
     scales = "" if grid.flat else f" in {len(grid.scales)} scales"
     return {
         "paper": system.cite,
         "draws from": system.takes,
         "pictures": f"{grid.width * factor} x {grid.height * factor} pixels",
-        "tokens": f"{grid.tokens}{scales}, {system.tokenizer.vocabulary} codes",
+        "tokens": f"{grid.tokens}{scales}, {values}",
         "passes": f"{preset.steps}",
         "guidance": f"{preset.guidance:g}",
         "sampling": f"temperature {preset.sampling.temperature:g}, top-k {preset.sampling.top_k}, "

@@ -27,6 +27,7 @@ class Pass:
         positions: long [n] or [B, n]: their positions.
         draft: the current guess at those positions, long [B, n] (-1 = masked) or float [B, n, C]. In a window, the row
             of a rank sees the drafts of earlier ranks only; in a group, the drafts of the whole group.
+        time: of the draft, and the time to which the answer is to bring it (0 = clean, 1 = noise); None = no time.
         by: which model answers.
         scale: guidance of every asked rank, float32 [n]; None = unguided.
     """
@@ -36,6 +37,7 @@ class Pass:
     stop: int
     positions: Tensor
     draft: Tensor | None = None
+    time: tuple[float, float] | None = None
     by: str = "main"
     scale: Tensor | None = None
 
@@ -63,18 +65,28 @@ class Job:
         """Indices of the groups to ask, in order."""
         return range(len(self.order.sizes))
 
-    def ask(self, group: int, by: str = "main", draft: Tensor | None = None) -> Pass:
+    def ask(
+        self, group: int, by: str = "main", draft: Tensor | None = None, time: tuple[float, float] | None = None
+    ) -> Pass:
         """The pass that asks a whole group."""
         start, stop = self.order.bounds[group : group + 2]
-        return self._pass(group, start, stop, draft, by)
+        return self._pass(group, start, stop, draft, time, by)
 
     def window(self, start: int, stop: int, draft: Tensor | None, by: str = "main") -> Pass:
         """The pass that asks the ranks start..stop-1, each of which sees the drafts before it."""
-        return self._pass(None, start, stop, draft, by)
+        return self._pass(None, start, stop, draft, None, by)
 
-    def _pass(self, group: int | None, start: int, stop: int, draft: Tensor | None, by: str) -> Pass:
+    def _pass(
+        self,
+        group: int | None,
+        start: int,
+        stop: int,
+        draft: Tensor | None,
+        time: tuple[float, float] | None,
+        by: str,
+    ) -> Pass:
         scale = None if self.scales is None else self.scales[start:stop]
-        return Pass(group, start, stop, self.order.positions[..., start:stop], draft, by, scale)
+        return Pass(group, start, stop, self.order.positions[..., start:stop], draft, time, by, scale)
 
 
 Steps = Generator[Pass, Prediction, None]

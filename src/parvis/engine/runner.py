@@ -3,7 +3,7 @@
 All masks, coordinates and cache slots come from the row plan, made once per (sizes, framing) and kept on the device,
 so a step holds no host-device synchronisation and no shape that depends on data.
 
-Legend: B images, N positions, n asked, V vocabulary.
+Legend: B images, N positions, n asked.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from parvis.cache.store import Cache
 from parvis.canvas import Canvas
 from parvis.decode.job import Decoder, Job, Pass
 from parvis.errors import IncompatibleParts
+from parvis.model.base import Model
 from parvis.model.context import Context, Given
 from parvis.model.framing import shift
 from parvis.model.plan import RowPlan, Rows
-from parvis.model.transformer import Transformer
 from parvis.order import Order
-from parvis.predict import Categorical
+from parvis.predict import Prediction
 from parvis.system import System
 
 
@@ -32,7 +32,7 @@ class _Seat:
     """One model at work on one job: its plan, context, cache, how many groups were known when the job began, and the
     first pass its cache has not seen."""
 
-    model: Transformer
+    model: Model
     plan: RowPlan
     context: Context
     cache: Cache
@@ -46,7 +46,9 @@ class _Seat:
             return self.plan.window(first, ask.start, ask.stop - 1, self.model.rule, device)
         index = self.known + ask.group
         first, self.next = self.next, index + 1
-        if first >= index:
+        if first > index:
+            return self.plan.again(index, self.model.rule, device)
+        if first == index:
             return self.plan.step(index, self.model.rule, device)
         return self.plan.catch_up(first, index, self.model.rule, device)
 
@@ -81,25 +83,32 @@ class Runner:
             self.seats[by] = _Seat(model, plan, context, model.cache(plan, context), len(self.order.before))
         return self.seats[by]
 
-    def answer(self, canvas: Canvas, ask: Pass) -> Categorical:
-        """The (guided) prediction for the positions of ``ask``, [B, n, V]."""
+    def answer(self, canvas: Canvas, ask: Pass) -> Prediction:
+        """The (guided) prediction for the positions of ``ask``."""
         seat = self.seat(ask.by)
+        self._check_draft(seat.model, ask)
         rows = seat.rows(ask, self.device)
-        values_BN = canvas.values
-        if ask.draft is not None:
-            if ask.group is not None:
-                raise IncompatibleParts(
-                    f"{self.system.name}: the decoder guesses values inside a group, which no model here can be shown; "
-                    "choose the parallel decoder for this system"
-                )
-            values_BN = values_BN.scatter(1, self.order_BN[:, ask.start : ask.stop], ask.draft)
+        values_BN = canvas.values if ask.draft is None else canvas.drafted(ask.positions, ask.draft)
         view_BnC = content_of(self.system, rows, canvas)
-        prediction = seat.model.answer(rows, self.order_BN, values_BN, view_BnC, seat.context, seat.cache)
+        prediction = seat.model.answer(rows, self.order_BN, values_BN, view_BnC, seat.context, seat.cache, ask.time)
         if not self.guided:
             return prediction
-        real, null = prediction.logits.chunk(2)
+        real, null = prediction.halves()
         assert ask.scale is not None
-        return Categorical(real).guide(Categorical(null), ask.scale)
+        return real.guide(null, ask.scale)
+
+    def _check_draft(self, model: Model, ask: Pass) -> None:
+        """A group is asked with a draft where, and only where, the model reads one."""
+        if ask.group is not None and ask.draft is not None and not model.drafts:
+            raise IncompatibleParts(
+                f"{self.system.name}: the decoder guesses values inside a group, which this model cannot be shown; "
+                "choose the parallel decoder for this system"
+            )
+        if model.drafts and (ask.draft is None or ask.time is None):
+            raise IncompatibleParts(
+                f"{self.system.name}: the model takes noise out of a draft, and the decoder gives it none; "
+                "choose the denoise decoder for this system"
+            )
 
 
 def content_of(system: System, rows: Rows, canvas: Canvas) -> Tensor | None:
@@ -113,7 +122,7 @@ def content_of(system: System, rows: Rows, canvas: Canvas) -> Tensor | None:
     return torch.cat([system.tokenizer.view(canvas, scale) for scale in scales], 1)
 
 
-def run(decoder: Decoder, job: Job, runner: Runner) -> Iterator[tuple[Pass, Categorical]]:
+def run(decoder: Decoder, job: Job, runner: Runner) -> Iterator[tuple[Pass, Prediction]]:
     """Drive a decoder to its end; yields every pass and its answer after the values are on the canvas."""
     process = decoder(job)
     ask = next(process)

@@ -50,6 +50,22 @@ class SwiGLU(nn.Module):
         return F.dropout(self.w2(F.silu(self.w1(x)) * self.w3(x)), self.dropout, self.training)
 
 
+class GEGLU(nn.Module):
+    """fc2(gelu(fc1_g x) * fc1_x x), exact GELU, with biases (xAR)."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1_g, self.fc1_x, self.fc2 = (
+            nn.Linear(width, hidden),
+            nn.Linear(width, hidden),
+            nn.Linear(hidden, width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.fc2(F.gelu(self.fc1_g(x)) * self.fc1_x(x))
+        return y
+
+
 def swiglu_hidden(width: int) -> int:
     """LlamaGen's hidden width: int(8 D / 3) rounded up to a multiple of 256."""
     return -(-int(8 * width / 3) // 256) * 256
@@ -80,18 +96,26 @@ class Block(nn.Module):
 class ModulatedBlock(nn.Module):
     """A block whose norms and residuals are set by the condition (VAR, arXiv 2404.02905, appendix; AdaLN).
 
-    ``modulation`` [B, 6, 1, D] = gain1, gain2, scale1, scale2, shift1, shift2:
+    ``modulation`` [B, 6, 1 or R, D] = gain1, gain2, scale1, scale2, shift1, shift2:
     x += gain1 * attention(norm(x) (1 + scale1) + shift1); x += gain2 * mlp(norm(x) (1 + scale2) + shift2).
 
     Args:
         shared: the vector is made by one network for all blocks, this block adds its own learned offset (VAR-d36).
+        rms: RMS norms without weights (xAR) instead of layer norms.
     """
 
     def __init__(
-        self, width: int, attention: Attention, mlp: nn.Module, *, shared: bool = False, eps: float = 1e-6
+        self,
+        width: int,
+        attention: Attention,
+        mlp: nn.Module,
+        *,
+        shared: bool = False,
+        rms: bool = False,
+        eps: float = 1e-6,
     ) -> None:
         super().__init__()
-        self.attention, self.mlp, self.width, self.eps = attention, mlp, width, eps
+        self.attention, self.mlp, self.width, self.rms, self.eps = attention, mlp, width, rms, eps
         self.adapt = None if shared else nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.offset = nn.Parameter(torch.zeros(1, 6, 1, width)) if shared else None
 
@@ -115,11 +139,16 @@ class ModulatedBlock(nn.Module):
     ) -> Tensor:
         assert modulation is not None
         gain1, gain2, scale1, scale2, shift1, shift2 = modulation.unbind(1)
-        inner = F.layer_norm(x_BRD, (self.width,), eps=self.eps) * (1 + scale1) + shift1
+        inner = self._norm(x_BRD) * (1 + scale1) + shift1
         x_BRD = x_BRD + self.attention(inner, rows, mask, turn, cache, layer) * gain1
-        inner = F.layer_norm(x_BRD, (self.width,), eps=self.eps) * (1 + scale2) + shift2
+        inner = self._norm(x_BRD) * (1 + scale2) + shift2
         y: Tensor = x_BRD + self.mlp(inner) * gain2
         return y
+
+    def _norm(self, x_BRD: Tensor) -> Tensor:
+        if self.rms:
+            return F.rms_norm(x_BRD, (self.width,), eps=self.eps)
+        return F.layer_norm(x_BRD, (self.width,), eps=self.eps)
 
 
 class Head(nn.Module):

@@ -142,21 +142,23 @@ class ClassCondition(Condition):
 
 
 class LatentNullCondition(Condition):
-    """A class label as one prefix row with a separate learned null vector (LPD's ``fake_latent``)."""
+    """A class label as prefix rows, all alike, with a separate learned null vector (LPD's ``fake_latent``).
 
-    prefix = 1
+    Args:
+        classes: number of classes. width: D. rows: number of prefix rows (MAR's buffer: 64).
+    """
 
-    def __init__(self, classes: int, width: int) -> None:
+    def __init__(self, classes: int, width: int, rows: int = 1) -> None:
         super().__init__()
-        self.classes = classes
+        self.classes, self.prefix = classes, rows
         self.table = nn.Embedding(classes, width)
         self.absent = nn.Parameter(torch.zeros(1, width))
 
     def forward(self, given: Tensor) -> Context:
-        return Context(self.table(given)[:, None])
+        return Context(self.table(given)[:, None].expand(-1, self.prefix, -1))
 
     def null(self, given: Tensor) -> Context:
-        return Context(self.absent[:, None].expand(given.shape[0], 1, -1))
+        return Context(self.absent[:, None].expand(given.shape[0], self.prefix, -1))
 
     def check(self, given: Any) -> None:
         _check_ids("classes", given, (), self.classes)
@@ -181,6 +183,31 @@ class TableCondition(Condition):
 
     def forward(self, given: Tensor) -> Context:
         return Context(self.shared[0](given + self.first)[:, None])
+
+    def null(self, given: Tensor) -> Context:
+        return self(torch.full_like(given, self.classes))
+
+    def check(self, given: Any) -> None:
+        _check_ids("classes", given, (), self.classes)
+
+
+class ClassVector(Condition):
+    """A class label as a vector for adaptive norms alone, without a row; the last of the table is the null class (xAR).
+
+    Args:
+        classes: number of classes. width: D.
+    """
+
+    prefix = 0
+
+    def __init__(self, classes: int, width: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.table = nn.Embedding(classes + 1, width)
+
+    def forward(self, given: Tensor) -> Context:
+        vector = self.table(given)
+        return Context(vector[:, None][:, :0], vector=vector)
 
     def null(self, given: Tensor) -> Context:
         return self(torch.full_like(given, self.classes))

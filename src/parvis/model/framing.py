@@ -7,9 +7,11 @@ section 3.1);
 ``apart`` as ``query``, but queries only read (ARPG, arXiv 2503.10568);
 ``neighbours``  feed the last anti-diagonal, whose tokens answer for those to their right and below (NAR, arXiv
 2503.10696);
-``content``  every asked position carries the coarse image so far (VAR, arXiv 2404.02905, section 3.2).
+``content``  every asked position carries the coarse image so far (VAR, arXiv 2404.02905, section 3.2);
+``full``     the whole canvas every time: known values, and a query for every unknown position (MAR, arXiv 2406.11838).
 
-Known tokens (editing) are groups like any other that are not asked: see ``RowPlan.catch_up``.
+xAR's drafts (arXiv 2502.20388) are rows of the query framing without a condition row: what is known, then the draft of
+the group that is asked. Known tokens (editing) are groups like any other that are not asked: see ``RowPlan.catch_up``.
 """
 
 from __future__ import annotations
@@ -156,14 +158,33 @@ def neighbours(grid: Grid) -> Framing:
 
 
 @lru_cache(maxsize=256)
+def full(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
+    """Each pass feeds the condition, every known value and a query for every unknown position; those of the group
+    answer.
+
+    Nothing is kept: all rows of a pass see one another, so each pass is computed anew (MAR, section 3.4).
+    """
+    passes: list[tuple[Row, ...]] = []
+    answers: list[tuple[int, ...]] = []
+    done, tokens = 0, sum(sizes)
+    for index, size in enumerate(sizes):
+        kinds = [(Kind.COND, i) for i in range(prefix)]
+        kinds += [(Kind.VALUE if r < done else Kind.QUERY, r) for r in range(tokens)]
+        passes.append(tuple(Row(kind, rank, index, slot, keep=False) for slot, (kind, rank) in enumerate(kinds)))
+        answers.append(tuple(range(prefix + done, prefix + done + size)))
+        done += size
+    return RowPlan(sizes, prefix, tuple(passes), tuple(answers))
+
+
+@lru_cache(maxsize=256)
 def content(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
     """Group 0 is answered by the condition rows themselves, every later group by rows that carry the coarse image so
-    far.
+    far. Without condition rows the first group is asked like the others (xAR's training: the content is a draft).
 
     Raises:
         IncompatibleParts: the first scale has another number of positions than there are condition rows.
     """
-    if prefix != sizes[0]:
+    if prefix not in (0, sizes[0]):
         raise IncompatibleParts(
             f"the first scale has {sizes[0]} positions but the condition gives {prefix} rows: the content framing "
             "answers the first scale from the condition; begin the scales with one of that many positions"
@@ -171,7 +192,7 @@ def content(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
     passes: list[tuple[Row, ...]] = []
     done = 0
     for index, size in enumerate(sizes):
-        kind = Kind.QUERY if index else Kind.COND
+        kind = Kind.QUERY if index or not prefix else Kind.COND
         passes.append(tuple(Row(kind, r, index, r) for r in range(done, done + size)))
         done += size
     return RowPlan(sizes, prefix, tuple(passes), _last(passes, sizes))

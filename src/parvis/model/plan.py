@@ -142,6 +142,20 @@ class RowPlan:
         """Rows of pass ``index``: what decoding feeds when the cache holds all passes before."""
         return self._rows((index, index, index), True, rule, device)
 
+    def again(self, index: int, rule: Rule, device: torch.device) -> Rows:
+        """Pass ``index`` asked once more (another draft): its rows that answer or whose keys do not stay; the keys of
+        the others are in the cache."""
+        key = (index, rule, str(device))
+        if key not in self._made:
+            some = [i for i, row in enumerate(self.passes[index]) if i in self.answers[index] or not row.keep]
+            lines = _lines(self.answers[index], self.heads)
+            rows = [self.passes[index][i] for i in some]
+            answers = [[NOBODY if i == NOBODY else some.index(i) for i in line] for line in lines]
+            keys = self._occupants(index + 1, rows)
+            asked = sum(self.sizes[:index]), sum(self.sizes[: index + 1])
+            self._made[key] = _pack(rows, answers, asked, rule(Slice.of(rows), Slice.of(keys)), True, device)
+        return self._made[key]
+
     def catch_up(self, first: int, last: int, rule: Rule, device: torch.device) -> Rows:
         """Rows of pass ``last`` for a cache that has seen only the passes before ``first``; pass ``last`` answers.
 

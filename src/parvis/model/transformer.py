@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from parvis.cache.store import Cache
 from parvis.grid import Grid
+from parvis.model.base import Model
 from parvis.model.block import Block, Head, ModulatedBlock, ModulatedHead
 from parvis.model.body import Body, Straight
-from parvis.model.context import Condition, Context, Given
+from parvis.model.context import Condition, Context
 from parvis.model.framing import Framing
 from parvis.model.neighbours import SumHead
 from parvis.model.plan import Kind, RowPlan, Rows, Rule
@@ -44,7 +45,7 @@ class Size:
     hidden: int
 
 
-class Transformer(nn.Module):
+class Transformer(Model):
     """A row transformer.
 
     Args:
@@ -97,21 +98,9 @@ class Transformer(nn.Module):
         )
         self.body, self.mask_row = body or Straight(), mask_row
         width, self.heads = blocks[0].attention.proj.out_features, blocks[0].attention.heads
-        self.pose = pose
+        self.pose, self.vocabulary = pose, head.out.out_features
         self.query = nn.Parameter(torch.zeros(width)) if query else None
         self.fillers = nn.Parameter(torch.zeros(fillers, width)) if fillers else None
-
-    def plan(self, sizes: tuple[int, ...]) -> RowPlan:
-        """The row plan of an order with these group sizes, those of known groups first."""
-        return self.framing(sizes, self.condition.prefix)
-
-    def context(self, given: Given, guided: bool) -> Context:
-        """The condition ``given`` (classes, words, ...) made ready; with the null condition stacked behind it when
-        guided."""
-        context = self.condition(given)
-        if guided:
-            context = context.stack(self.condition.null(given))
-        return self.modulated(context)
 
     def modulated(self, context: Context) -> Context:
         """``context`` with the adaptive norms' vectors computed, once per request."""
@@ -235,7 +224,8 @@ class Transformer(nn.Module):
         view_BnC: Tensor | None,
         context: Context,
         cache: Cache | None = None,
+        time: tuple[float, float] | None = None,
     ) -> Categorical:
-        """Embed, run, predict: the prediction of every asked rank, [B', n, V]."""
+        """Embed, run, predict: the prediction of every asked rank, [B', n, V]. Codes have no ``time``."""
         x_BRD, turn = self.embed(rows, order_BN, values_BN, view_BnC, context)
         return self.predict(self(x_BRD, rows, turn, context, cache), context)

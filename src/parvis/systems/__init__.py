@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from parvis.system import System
-from parvis.systems import arpg, emoji, llamagen, lpd, nar, par, randar, var
+from parvis.systems import arpg, emoji, llamagen, lpd, mar, nar, par, randar, var, xar
 
 SYSTEMS: dict[str, Callable[..., System]] = {
     "arpg": arpg.arpg,
@@ -14,10 +14,12 @@ SYSTEMS: dict[str, Callable[..., System]] = {
     "llamagen": llamagen.llamagen,
     "llamagen-t2i": llamagen.text,
     "lpd": lpd.lpd,
+    "mar": mar.mar,
     "nar": nar.nar,
     "par": par.par,
     "randar": randar.randar,
     "var": var.var,
+    "xar": xar.xar,
 }
 """What a model folder's ``config.json`` may name; called with its ``arguments``."""
 
@@ -31,6 +33,7 @@ PUBLISHED: dict[str, partial[System]] = {
     **{f"llamagen-t2i-xl-{side}": partial(llamagen.text, "xl", side) for side in (256, 512)},
     **{f"lpd-{size}-256": partial(lpd.lpd, size, 256) for size in ("l", "xl", "xxl")},
     **{f"lpd-{size}-512": partial(lpd.lpd, size, 512) for size in ("l", "xl")},
+    **{f"mar-{size}-256": partial(mar.mar, size) for size in ("b", "l", "h")},
     **{f"nar-{size}-256": partial(nar.nar, size) for size in nar.SIZES},
     **{
         f"par-{size}-384-{tokens}x": partial(par.par, size, 384, tokens)
@@ -40,6 +43,7 @@ PUBLISHED: dict[str, partial[System]] = {
     **{f"randar-{size}-256": partial(randar.randar, size) for size in ("l", "xl", "xxl")},
     **{f"var-{size}-256": partial(var.var, size, 256) for size in ("d16", "d20", "d24", "d30")},
     "var-d36-512": partial(var.var, "d36", 512),
+    **{f"xar-{size}-256": partial(xar.xar, size) for size in ("b", "l", "h")},
 }
 """The published systems by name, built without weights."""
 

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 class Tokenizer(nn.Module, ABC):
     """Pixels to values and back. Pixels are float in [-1, 1], ``[B, 3, H, W]``.
 
-    ``factor`` is the number of pixels along the side of one token; ``vocabulary`` is the number of codes.
+    ``factor`` is the number of pixels along the side of one token. Values are codes, ``vocabulary`` of them, or, where
+    ``channels`` is a number, latents of that many channels (then ``vocabulary`` is 0).
     """
 
     factor: int
     vocabulary: int
+    channels: int | None = None
 
     def grid(self, height: int, width: int) -> Grid:
         """The grid of a picture of ``height`` x ``width`` pixels, both multiples of ``factor``."""
@@ -33,14 +35,14 @@ class Tokenizer(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, pixels: Tensor) -> Tensor:
-        """Codes ``[B, N]`` (long) of ``pixels``, in the order of the positions of ``grid(H, W)``."""
+        """Codes ``[B, N]`` (long) or latents ``[B, N, C]`` (float32), in the order of ``grid(H, W)``'s positions."""
 
     @abstractmethod
     def decode(self, values: Tensor, grid: Grid) -> Tensor:
-        """Pixels ``[B, 3, H, W]`` of codes ``[B, N]``; not clamped."""
+        """Pixels ``[B, 3, H, W]`` of codes ``[B, N]`` or latents ``[B, N, C]``; not clamped."""
 
     def coding_state(self) -> dict[str, Tensor]:
-        """The weights that decide codes, by name: all of them, unless a tokenizer knows that some only decode."""
+        """The weights that decide values, by name: all of them, unless a tokenizer knows that some only decode."""
         state: dict[str, Tensor] = self.state_dict()
         return state
 

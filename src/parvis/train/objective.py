@@ -11,15 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from parvis.errors import IncompatibleParts
+from parvis.model.base import Model
 from parvis.model.context import Given
-from parvis.model.transformer import Transformer
 from parvis.order import Order
+from parvis.predict import Categorical
 
 __all__ = ["order_cross_entropy", "random_order", "teacher_logits"]
 
 
 def teacher_logits(
-    model: Transformer,
+    model: Model,
     codes_BN: Tensor,
     given: Given,
     order: Order,
@@ -39,11 +41,14 @@ def teacher_logits(
         context = context.drop(dropped_B, model.condition.null(given))
     rows = model.plan(order.sizes).whole(model.rule, codes_BN.device)
     order_BN = order.batch(codes_BN.shape[0])
-    return model.answer(rows, order_BN, codes_BN, view_BnC, model.modulated(context)).logits
+    prediction = model.answer(rows, order_BN, codes_BN, view_BnC, model.modulated(context))
+    if not isinstance(prediction, Categorical):
+        raise IncompatibleParts("this model predicts latents, not codes: use an objective of train/latents.py")
+    return prediction.logits
 
 
 def order_cross_entropy(
-    model: Transformer, codes_BN: Tensor, given: Given, order: Order, dropped_B: Tensor | None = None
+    model: Model, codes_BN: Tensor, given: Given, order: Order, dropped_B: Tensor | None = None
 ) -> Tensor:
     """Mean cross-entropy of every token, asked once, in the order (LPD section 3.1; PAR section 3.2; LlamaGen)."""
     logits = teacher_logits(model, codes_BN, given, order, dropped_B)

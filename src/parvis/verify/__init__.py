@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from parvis.errors import UsageError, WeightsError
-from parvis.verify import arpg, llamagen, lpd, multiscale, nar, par, randar, var, vqgan
+from parvis.verify import arpg, llamagen, lpd, mar, multiscale, nar, par, randar, var, vqgan, xar
 from parvis.verify.case import Case, read_case
 from parvis.verify.compare import Check
 
@@ -20,6 +20,7 @@ CHECKS: dict[str, Callable[[Case], Iterator[Check]]] = {
     "LlamaGen class-conditional": llamagen.check,
     "LlamaGen text-conditional": llamagen.check,
     "LPD": lpd.check,
+    "MAR": mar.check,
     "PAR": par.check,
     "ARPG": arpg.check,
     "NAR": nar.check,
@@ -27,6 +28,7 @@ CHECKS: dict[str, Callable[[Case], Iterator[Check]]] = {
     "VAR transformer": var.check,
     "VQ-16 tokenizer": vqgan.check,
     "VAR multi-scale VQVAE": multiscale.check,
+    "xAR": xar.check,
 }
 """By how the ``system`` of a case's JSON begins."""
 

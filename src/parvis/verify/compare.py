@@ -16,10 +16,11 @@ from parvis.decode.parallel import parallel
 from parvis.engine.runner import Runner, content_of, run
 from parvis.guidance import Guidance
 from parvis.meta import without_memory
+from parvis.model.base import Model
 from parvis.model.context import Given
-from parvis.model.transformer import Transformer
 from parvis.noise import Noise
 from parvis.order import Order
+from parvis.predict import Categorical, Prediction
 from parvis.sampling import Sampling
 from parvis.system import Preset, System
 from parvis.tokenizer.base import Tokenizer
@@ -64,6 +65,11 @@ def close(what: str, ours: Tensor, theirs: Tensor, relative: float = LOGITS, lea
     return Check(what, None, largest, largest <= relative * max(least, theirs.abs().max().item()))
 
 
+def logits_of(prediction: Prediction) -> Tensor:
+    assert isinstance(prediction, Categorical), "only laws over codes have logits"
+    return prediction.logits
+
+
 def decoded(
     case: Case, system: System, given: Given, modes: Mapping[str, tuple[Order, Guidance | None]]
 ) -> Iterator[Check]:
@@ -77,13 +83,25 @@ def decoded(
         scales = None if rule is None else rule(order.sizes)
         job = Job(order, canvas, Noise(range(batch)), Sampling(top_k=1), scales)
         runner = Runner(system, order, given, batch, guided=rule is not None)
-        logits = [prediction.logits for _, prediction in run(system.decoder, job, runner)]
+        logits = [logits_of(prediction) for _, prediction in run(system.decoder, job, runner)]
         yield tokens(f"tokens, {mode}", canvas.read(order.positions), theirs)
         yield close(f"step logits, {mode}", torch.cat(logits, 1), case.tensors[f"outputs.step_logits.{mode}"])
         f_hat = case.outputs(f"f_hat.{mode}")
         if f_hat is not None and isinstance(system.tokenizer, MultiScaleVQ):
             *_, ours = system.tokenizer.quantize.sums(canvas.values, system.grid, len(system.grid.scales))
             yield close(f"f_hat, {mode}", ours, f_hat)
+
+
+class Recorded(Noise):
+    """Noise that is read from a record: normals [draws, B, N, C], by draw and position."""
+
+    def __init__(self, normals: Tensor) -> None:
+        super().__init__(range(normals.shape[1]))
+        self.normals = normals
+
+    def normal(self, positions: Tensor, draw: int = 0, width: int | None = None) -> Tensor:
+        table_BNC = self.normals[draw]
+        return Canvas(table_BNC, table_BNC.isnan()).read(positions)
 
 
 def taught(case: Case, system: System, given: Given, orders: Mapping[str, Order]) -> Iterator[Check]:
@@ -104,7 +122,7 @@ def taught(case: Case, system: System, given: Given, orders: Mapping[str, Order]
             yield close(f"teacher loss{suffix}", F.cross_entropy(logits.flatten(0, 1), targets.flatten()), loss)
 
 
-def bundle(case: Case, model: Transformer, order: Order, tokenizer: Tokenizer | None = None) -> System:
+def bundle(case: Case, model: Model, order: Order, tokenizer: Tokenizer | None = None) -> System:
     """A system around a bare transformer; without a tokenizer of its own it gets an empty one of the right
     vocabulary."""
     if tokenizer is None:

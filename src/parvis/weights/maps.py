@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from parvis.weights.keys import KeyMap
 
+_ROPE = ("freqs", "freqs_cos", "freqs_sin")
+
 LLAMAGEN = KeyMap(
     rules=(
         ("cls_embedding.embedding_table.weight", "condition.table.weight"),
@@ -105,11 +107,67 @@ VAR = KeyMap(
     lead=(("pos_1LC", 1),),
 )
 
+MAR = KeyMap(
+    rules=(
+        ("class_emb.weight", "condition.table.weight"),
+        ("fake_latent", "condition.absent"),
+        ("z_proj.{leaf}", "tokens.{leaf}"),
+        ("z_proj_ln.{leaf}", "norm_in.{leaf}"),
+        ("encoder_pos_embed_learned", "positions.table"),
+        ("encoder_blocks.{i}.attn.{part}.{leaf}", "encoder.{i}.attention.{part}.{leaf}"),
+        ("encoder_blocks.{i}.{part}.{path}", "encoder.{i}.{part}.{path}"),
+        ("encoder_norm.{leaf}", "norm_encoder.{leaf}"),
+        ("decoder_embed.{leaf}", "bridge.{leaf}"),
+        ("mask_token", "query"),
+        ("decoder_pos_embed_learned", "positions_decoder.table"),
+        ("decoder_blocks.{i}.attn.{part}.{leaf}", "decoder.{i}.attention.{part}.{leaf}"),
+        ("decoder_blocks.{i}.{part}.{path}", "decoder.{i}.{part}.{path}"),
+        ("decoder_norm.{leaf}", "norm_decoder.{leaf}"),
+        ("diffusion_pos_embed_learned", "positions_head"),
+        ("diffloss.net.time_embed.mlp.{path}", "head.time.{path}"),
+        ("diffloss.net.cond_embed.{leaf}", "head.cond.{leaf}"),
+        ("diffloss.net.input_proj.{leaf}", "head.input.{leaf}"),
+        ("diffloss.net.res_blocks.{i}.in_ln.{leaf}", "head.blocks.{i}.norm.{leaf}"),
+        ("diffloss.net.res_blocks.{i}.mlp.{path}", "head.blocks.{i}.mlp.{path}"),
+        ("diffloss.net.res_blocks.{i}.adaLN_modulation.1.{leaf}", "head.blocks.{i}.adapt.1.{leaf}"),
+        ("diffloss.net.final_layer.adaLN_modulation.1.{leaf}", "head.adapt.1.{leaf}"),
+        ("diffloss.net.final_layer.linear.{leaf}", "head.out.{leaf}"),
+    ),
+)
+
+XAR = KeyMap(
+    rules=(
+        ("class_emb.weight", "condition.table.weight"),
+        ("time_embed.mlp.{path}", "time.{path}"),
+        ("z_proj.{leaf}", "tokens.{leaf}"),
+        ("z_proj_ln.weight", "norm_in.weight"),
+        ("encoder_pos_embed_learned", "positions.table"),
+        ("encoder_blocks.{i}.attn.{part}.{leaf}", "encoder.{i}.attention.{part}.{leaf}"),
+        ("encoder_blocks.{i}.ada_lin.1.{leaf}", "encoder.{i}.adapt.1.{leaf}"),
+        ("encoder_blocks.{i}.mlp.{part}.{leaf}", "encoder.{i}.mlp.{part}.{leaf}"),
+        ("encoder_norm.weight", "norm_encoder.weight"),
+        ("decoder_embed.{leaf}", "bridge.{leaf}"),
+        ("decoder_pos_embed_learned", "positions_decoder.table"),
+        ("decoder_blocks.{i}.attn.{part}.{leaf}", "decoder.{i}.attention.{part}.{leaf}"),
+        ("decoder_blocks.{i}.ada_lin.1.{leaf}", "decoder.{i}.adapt.1.{leaf}"),
+        ("decoder_blocks.{i}.mlp.{part}.{leaf}", "decoder.{i}.mlp.{part}.{leaf}"),
+        ("decoder_norm.weight", "norm_decoder.weight"),
+        ("pred.{leaf}", "out.{leaf}"),
+    ),
+    drop=(
+        "mask",
+        *(f"{stack}_blocks.{{i}}.attn.rope.{name}" for stack in ("encoder", "decoder") for name in _ROPE),
+    ),
+)
+
 VQ16 = KeyMap(rules=(("{path}", "{path}"),), drop=("quantize.codebook_used",))
 """VQ-16 and VQ-8 keep their public names."""
 
 VAR_VQ = KeyMap(rules=(("{path}", "{path}"),), drop=("quantize.ema_vocab_hit_SV",))
 """VAR's tokenizer keeps its public names."""
+
+KL16 = KeyMap(rules=(("{path}", "{path}"),), drop=("loss.{path}",))
+"""KL-16 keeps its public names; a checkpoint may also hold the weights of its training loss."""
 
 VAR_QUANTIZER = KeyMap(rules=(("quantize.{path}", "{path}"),), drop=VAR_VQ.drop)
 """The quantizer alone: what VAR's transformer needs of its tokenizer."""

@@ -1,0 +1,79 @@
+"""What the runner needs of a model, whatever is inside it.
+
+Legend: B images, N positions, C channels, n asked.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from parvis.cache.store import Cache
+from parvis.grid import Grid
+from parvis.model.context import Condition, Context, Given
+from parvis.model.framing import Framing
+from parvis.model.plan import RowPlan, Rows, Rule
+from parvis.predict import Prediction
+
+
+class Model(nn.Module, ABC):
+    """Base of the models: rows in, a prediction out.
+
+    Attributes:
+        grid: the positions it was built for. framing: group sizes -> row plan. rule: who sees whom.
+        condition: turns the request's condition into prefix rows.
+        heads: of its attention.
+        view: layer that reads what the tokenizer shows (content framing); ``None`` in the others.
+        vocabulary: number of codes it predicts. channels: of the latents that it predicts instead; ``None`` for codes.
+        drafts: whether QUERY rows carry the draft of their group, at a time (xAR); else a group cannot be drafted.
+    """
+
+    grid: Grid
+    framing: Framing
+    rule: Rule
+    condition: Condition
+    heads: int
+    view: nn.Module | None
+    vocabulary: int
+    channels: int | None = None
+    drafts: bool = False
+
+    def plan(self, sizes: tuple[int, ...]) -> RowPlan:
+        """The row plan of an order with these group sizes, those of known groups first."""
+        return self.framing(sizes, self.condition.prefix)
+
+    def context(self, given: Given, guided: bool) -> Context:
+        """The condition ``given`` (classes, words, ...) made ready; with the null condition stacked behind it when
+        guided."""
+        context = self.condition(given)
+        if guided:
+            context = context.stack(self.condition.null(given))
+        return self.modulated(context)
+
+    def modulated(self, context: Context) -> Context:
+        """``context`` with what adaptive norms make of it, once per request."""
+        return context
+
+    @abstractmethod
+    def cache(self, plan: RowPlan, context: Context) -> Cache:
+        """An empty cache for a generation under ``plan``."""
+
+    @abstractmethod
+    def answer(
+        self,
+        rows: Rows,
+        order_BN: Tensor,
+        values_BN: Tensor,
+        view_BnC: Tensor | None,
+        context: Context,
+        cache: Cache | None = None,
+        time: tuple[float, float] | None = None,
+    ) -> Prediction:
+        """The prediction of every asked rank; under guidance for the condition and, behind it, for the null condition.
+
+        Args:
+            order_BN: the order's positions. values_BN: the canvas, [B, N] codes or [B, N, C] latents, with the pass's
+                draft in its place. view_BnC: content of the QUERY rows, by rank (content framing).
+            time: of the draft, and the time to which it is to be brought (``drafts``).
+        """
