@@ -10,55 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from parvis.cli import main
 from parvis.commands import demo
 from parvis.errors import DataError
 from parvis.output import read_origin
-from parvis.systems import SYSTEMS
 from parvis.weights import catalog
-from parvis.weights.config import FolderConfig
-from parvis.weights.folder import save_folder
 
 Capture = pytest.CaptureFixture[str]
-ARGUMENTS = {
-    "resolution": 16,
-    "depth": 1,
-    "width": 16,
-    "heads": 2,
-    "words": 4,
-    "slots": 4,
-    "steps": 5,
-    "tokenizer": {
-        "channels": 8, "multipliers": [1, 2], "groups": 4, "z_channels": 8, "codes": 16, "code_dim": 4,
-        "encoder_blocks": 1, "decoder_blocks": 1, "attention": False, "patch": 2,
-    },
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the models ``toy`` and ``toy-raster``, random weights, 16 tokens."""
-    root = tmp_path_factory.mktemp("models")
-    for name, kind in (("toy", "lpd"), ("toy-raster", "raster")):
-        torch.manual_seed(0)
-        arguments = {**ARGUMENTS, "kind": kind, "name": name}
-        system = SYSTEMS["emoji"](**arguments)
-        files = {
-            "model.safetensors": system.models["main"].state_dict(),
-            "tokenizer.safetensors": system.tokenizer.state_dict(),
-        }
-        words = {"words": ["apple", "green", "red"], "slots": 4}
-        config = FolderConfig("emoji", arguments, "words.json", {"licence": "CC0"})
-        save_folder(root / name, config, files, {"words.json": words})
-    return root
-
-
-@pytest.fixture(autouse=True)
-def bundle(models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(catalog, "BUNDLED", models)
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("bundle")
 
 
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
@@ -168,9 +128,8 @@ def test_a_word_that_is_not_known_is_a_note(capsys: Capture) -> None:
 def test_list_show_and_verify(models: Path, capsys: Capture) -> None:
     assert main(["list"]) == 0
     listed = capsys.readouterr().out
-    assert (
-        re.search(r"^toy +emoji", listed, re.M) and re.search(r"^toy-raster ", listed, re.M) and "lpd-l-256" in listed
-    )
+    assert re.search(r"^toy +words +16 x 16 +5 ", listed, re.M) and re.search(r"^toy-raster ", listed, re.M)
+    assert "lpd-l-256" in listed and "emoji: toy" in listed
     assert main(["show", "toy"]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"^pictures +16 x 16 pixels$", shown, re.M) and re.search(r"^licence +CC0$", shown, re.M)

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import parvis
+from parvis.assemble import build, parts, published, read_folder
 from parvis.data.captions import Words
 from parvis.errors import UsageError
+from parvis.order import random, raster
 from parvis.output import read_origin
-from toys import BUILDERS, LATENTS
+from parvis.planners import PLANNERS
+from parvis.schedule import group_sizes
+from parvis.systems import PUBLISHED
+from parvis.weights import catalog
+from parvis.weights.config import FileRecord, parse_config
+from parvis.weights.folder import load_config, save_folder
+from parvis.weights.int8 import to_int8
+from toys import BUILDERS, LATENTS, save_toy
 
 VOCABULARY = ("apple", "blue", "cat", "dog", "green", "hat", "red", "sad", "small", "tree")
 
@@ -194,3 +205,121 @@ def test_a_raster_model_edits_from_its_order_on(words: parvis.Pipeline) -> None:
     assert np.array_equal(np.asarray(edited[0])[:half], np.asarray(image)[:half])
     with pytest.raises(UsageError, match="continues what comes first in its order"):
         raster.edit(image, 1, mask=right)
+
+
+def test_other_orders_by_name_by_planner_and_as_data(words: parvis.Pipeline) -> None:
+    grid = words.system.grid
+    named = words.generate("red apple", n=2, seed=3, steps=5, order="random")
+    assert named.settings["order"] == "random" and named.passes == 5
+    planned = words.generate("red apple", n=2, seed=3, steps=5, order=PLANNERS["random"])
+    sizes = group_sizes(grid.tokens, 5)
+    each = random(grid, sizes, parvis.Noise((3, 4)))
+    given = words.generate("red apple", n=2, seed=3, order=each)
+    in_batches = words.generate("red apple", n=2, seed=3, order=each, batch=1)
+    assert planned.settings["order"] == given.settings["order"] == "custom"
+    for others in (planned, given, in_batches):
+        assert all(same(a, b) for a, b in zip(named, others, strict=True))
+    own = words.generate("red apple", n=2, seed=3, steps=5)
+    assert own.settings["order"] == "own" and not same(own[0], named[0])
+
+
+def test_the_order_fixes_the_passes(words: parvis.Pipeline) -> None:
+    assert words.generate("red apple", order="raster").passes == 16
+    first = next(words.stream("red apple", order="raster", seed=0))
+    assert first.known[0].tolist() == [True] + [False] * 15 and first.total == 16
+    with pytest.raises(parvis.UsageError, match="16 passes"):
+        words.generate("red apple", order="raster", steps=5)
+
+
+def test_orders_that_do_not_fit(words: parvis.Pipeline) -> None:
+    with pytest.raises(parvis.UnknownName, match="'raster'"):
+        words.generate("red apple", order="rastre")
+    with pytest.raises(parvis.UsageError, match="its grid has 16"):
+        words.generate("red apple", order=raster(parvis.Grid.square(3)))
+    with pytest.raises(parvis.UsageError, match="given"):
+        words.generate("red apple", order=parvis.Order(torch.arange(16), (12,), 4))
+    with pytest.raises(parvis.UsageError, match="for 2 images, not for 3"):
+        words.generate("red apple", n=3, order=random(words.system.grid, (16,), parvis.Noise((0, 1))))
+    for name in ("raster", "par", "var"):
+        torch.manual_seed(7)
+        fixed = parvis.Pipeline(BUILDERS[name](), device="cpu", precision="fp32")
+        with pytest.raises(parvis.IncompatibleParts, match="one order only"):
+            fixed.generate(1, order="raster")
+
+
+def test_progress_counts_the_passes_of_all_batches(words: parvis.Pipeline) -> None:
+    told: list[tuple[int, int]] = []
+    words.generate("red apple", n=3, steps=4, batch=2, progress=lambda done, total: told.append((done, total)))
+    assert told == [(done, 8) for done in range(1, 9)]
+    with pytest.raises(parvis.UsageError, match="batch is 0"):
+        words.generate("red apple", batch=0)
+
+
+@pytest.mark.usefixtures("bundle")
+def test_emoji_is_the_best_of_the_bundled_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parvis.load("emoji").name == "toy"
+    monkeypatch.setattr(catalog, "BUNDLED", tmp_path)
+    for name, resolution, kind in (("a-small", 16, "lpd"), ("b-large", 24, "lpd"), ("c-raster", 32, "raster")):
+        save_toy(tmp_path / name, name=name, resolution=resolution, kind=kind)
+    assert parvis.Pipeline.from_pretrained("emoji").name == "b-large"
+
+
+@pytest.mark.usefixtures("bundle")
+@pytest.mark.parametrize("limit", ["5GB", "20KB"])
+def test_a_saved_pipeline_is_the_one_that_was_loaded(models: Path, limit: str) -> None:
+    pipeline = parvis.load("toy", precision="fp32")
+    folder = pipeline.save_pretrained("copy", max_shard_size=limit)
+    assert len(list(folder.glob("*.safetensors"))) == (2 if limit == "5GB" else 3)
+    again = parvis.Pipeline.from_pretrained(folder, precision="fp32")
+    assert same(again.generate("red apple", seed=1)[0], pipeline.generate("red apple", seed=1)[0])
+    before, after = load_config(models / "toy"), load_config(folder)
+    assert (after.arguments, after.about, after.parameters) == (before.arguments, before.about, before.parameters)
+    if limit == "5GB":
+        assert after.files == before.files  # byte for byte
+
+
+@pytest.mark.usefixtures("bundle")
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.int8])
+def test_weights_are_saved_as_they_were_stored(models: Path, kind: torch.dtype) -> None:
+    config = load_config(models / "toy")
+    system, _ = read_folder(models / "toy")
+    stored = {}
+    for file, module in parts(system).items():
+        state = module.state_dict()
+        stored[file] = to_int8(state, least=64) if kind == torch.int8 else {k: t.to(kind) for k, t in state.items()}
+    documents = {"words.json": {"words": ["apple", "green", "red"], "slots": 4}}
+    save_folder("small", config, stored, documents)
+    pipeline = parvis.load("./small", precision="fp32")
+    pipeline.save_pretrained("again")
+    for file in stored:
+        found = load_file(Path("again") / file)
+        assert {name: t.dtype for name, t in found.items()} == {name: t.dtype for name, t in stored[file].items()}
+        for name, tensor in stored[file].items():
+            if tensor.dtype == torch.float32:  # scales: the quotient may differ in the last place
+                torch.testing.assert_close(found[name], tensor, rtol=3e-7, atol=0)
+            else:
+                assert torch.equal(found[name], tensor)
+
+
+@pytest.mark.usefixtures("bundle")
+def test_rounded_weights_and_unnamed_parts_are_not_saved(words: parvis.Pipeline) -> None:
+    with pytest.raises(parvis.UsageError, match="precision='fp32'"):
+        parvis.load("toy", precision="bf16").save_pretrained("rounded")
+    with pytest.raises(parvis.UsageError, match="made from parts"):
+        words.save_pretrained("parts")
+    with pytest.raises(parvis.UsageError, match="no file size"):
+        parvis.load("toy").save_pretrained("copy", max_shard_size="much")
+    assert list(Path().iterdir()) == []
+    Path("other").mkdir()
+    Path("other/file").write_text("mine")
+    with pytest.raises(parvis.OutputError, match="not replaced"):
+        parvis.load("toy", precision="fp32").save_pretrained("other")
+
+
+def test_every_published_system_can_be_named_in_a_folder() -> None:
+    for name in PUBLISHED:
+        config = published(name)
+        text = replace(config, files={"model.safetensors": FileRecord(1, "0" * 64)}).to_json()
+        assert parse_config(text, "config.json").arguments == config.arguments
+    assert published("par-l-384-16x").arguments == {"size": "l", "resolution": 384, "parallel_tokens": 16}
+    assert build(published("lpd-xl-512")).name == "lpd-xl-512"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 
@@ -26,11 +27,13 @@ from parvis.model.transformer import Size
 from parvis.order import cells, diagonals, random, raster, regions, scales
 from parvis.schedule import masked_cosine
 from parvis.system import Preset, System
-from parvis.systems import arpg, llamagen, lpd, mar, nar, par, randar, var, xar
+from parvis.systems import SYSTEMS, arpg, llamagen, lpd, mar, nar, par, randar, var, xar
 from parvis.tokenizer.base import Tokenizer
 from parvis.tokenizer.kl import KL, KLConfig
 from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
+from parvis.weights.config import FolderConfig
+from parvis.weights.folder import save_folder
 
 VOCABULARY, CLASSES, SIZE = 17, 5, Size(2, 32, 2, 64)
 CHANNELS = 3
@@ -198,3 +201,22 @@ def given(system: System, batch: int) -> Given:
     if system.takes == "words":
         return (torch.arange(3 * batch).reshape(batch, 3) * 3 + 1) % 11
     return torch.arange(batch) % CLASSES
+
+
+def save_toy(folder: Path, *, name: str = "toy", kind: str = "lpd", resolution: int = 16) -> None:
+    """Write a model folder that draws from words, with random weights; 4 x 4 pixels a token."""
+    torch.manual_seed(0)
+    tokenizer = {
+        "channels": 8, "multipliers": [1, 2], "groups": 4, "z_channels": 8, "codes": 16, "code_dim": 4,
+        "encoder_blocks": 1, "decoder_blocks": 1, "attention": False, "patch": 2,
+    }  # fmt: skip
+    sizes = {"resolution": resolution, "depth": 1, "width": 16, "heads": 2, "words": 4, "slots": 4, "steps": 5}
+    arguments = {**sizes, "tokenizer": tokenizer, "kind": kind, "name": name}
+    system = SYSTEMS["emoji"](**arguments)
+    files = {
+        "model.safetensors": system.models["main"].state_dict(),
+        "tokenizer.safetensors": system.tokenizer.state_dict(),
+    }
+    words = {"words": ["apple", "green", "red"], "slots": 4}
+    config = FolderConfig("emoji", arguments, "words.json", {"licence": "CC0"})
+    save_folder(folder, config, files, {"words.json": words})

@@ -89,8 +89,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def usual(pipeline: Pipeline) -> tuple[int, ...]:
-    """All tokens one by one, the preset, and half of it."""
+    """All tokens one by one, the preset, and half of it; the preset alone where the order fixes the passes."""
     system = pipeline.system
+    if not system.takes_any_order:
+        return (system.preset.steps,)
     return (system.grid.tokens, system.preset.steps, max(1, system.preset.steps // 2))
 
 
