@@ -11,9 +11,19 @@ import pytest
 import torch
 from PIL import Image, features
 
-from parvis.errors import OutputError, UsageError
-from parvis.files import new_folder, write_bytes
-from parvis.output import Origin, format_table, read_origin, save_animation, save_png, sheet, to_images, to_uint8
+from parvis.errors import DataError, OutputError, UsageError
+from parvis.files import check_writable, new_folder, write_bytes
+from parvis.output import (
+    Origin,
+    format_table,
+    matrix,
+    read_origin,
+    save_animation,
+    save_png,
+    sheet,
+    to_images,
+    to_uint8,
+)
 
 
 def picture(value: int = 0, size: tuple[int, int] = (8, 8)) -> Image.Image:
@@ -72,6 +82,21 @@ def test_a_sheet_shrinks_what_is_large_and_keeps_its_shape() -> None:
     assert (100 * 50, (9, 0, 246)) in page.getcolors(1 << 20)
 
 
+def test_a_matrix_puts_every_picture_in_its_row_and_column() -> None:
+    colours = [[(255, 0, 0), (0, 255, 0)], [(0, 0, 255), None]]
+    cells = [[None if c is None else Image.new("RGB", (8, 8), c) for c in row] for row in colours]
+    page = matrix(cells, ["one", "two"], ["left", "right"], title="a title", tile=40)
+    places = {}
+    for colour in [(255, 0, 0), (0, 255, 0), (0, 0, 255)]:
+        at = [(x, y) for x in range(page.width) for y in range(page.height) if page.getpixel((x, y)) == colour]
+        assert len(at) == 40 * 40
+        places[colour] = at[0]
+    assert places[255, 0, 0][1] == places[0, 255, 0][1] < places[0, 0, 255][1]
+    assert places[255, 0, 0][0] == places[0, 0, 255][0] < places[0, 255, 0][0]
+    with pytest.raises(UsageError, match="2 x 1 names"):
+        matrix(cells, ["one", "two"], ["left"])
+
+
 def test_captions_stay_within_the_sheet() -> None:
     page = sheet([picture()] * 2, ["x" * 500, "word " * 200], columns=2)
     border = [page.getpixel((x, y)) for x in (0, 1, page.width - 2, page.width - 1) for y in range(page.height)]
@@ -128,6 +153,26 @@ def test_an_output_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         write_bytes(tmp_path / "folder", b"x")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def test_a_place_is_tried_without_making_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for good, folder in (("new.png", False), ("a/b/new.png", False), ("file", False), ("a/b", True), ("", True)):
+        assert check_writable(tmp_path / good, folder=folder) == tmp_path / good
+    for bad, folder in (("file", True), ("", False), ("file/a.png", False), ("file/a", True)):
+        with pytest.raises(OutputError, match="cannot write"):
+            check_writable(tmp_path / bad, folder=folder)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(OutputError, match="may not be written to"):
+        check_writable(tmp_path / "new.png")
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n and then nothing"])
+def test_what_is_no_png_has_no_origin(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png is not a PNG"):
+        read_origin(tmp_path / "a.png")
 
 
 FULL_DISK = """

@@ -8,7 +8,7 @@ import pytest
 
 from parvis.errors import UsageError
 from parvis.evaluate import latency
-from parvis.evaluate.latency import Latency, race
+from parvis.evaluate.latency import Latency, race, split
 
 
 class Clocks:
@@ -65,3 +65,33 @@ def test_a_race_without_runs_is_refused(bad: dict[str, int]) -> None:
         latency.race({"a": lambda batch: None}, **bad)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="a race needs"):
         race({})
+
+
+class Worker:
+    def cook(self, seconds: float) -> str:
+        time.sleep(seconds)
+        return "dish"
+
+    def wash(self) -> None:
+        time.sleep(0.02)
+
+
+def test_a_split_gives_every_part_its_time_and_takes_its_clocks_away() -> None:
+    worker = Worker()
+
+    def evening() -> str:
+        time.sleep(0.03)
+        worker.wash()
+        return worker.cook(0.01) + worker.cook(seconds=0.04)
+
+    made, seconds = split(evening, {"cooking": [(worker, "cook")], "washing": [(worker, "wash")]})
+    assert made == "dishdish" and vars(worker) == {}
+    assert list(seconds) == ["cooking", "washing", "rest"]
+    assert seconds["cooking"] >= 0.05 and seconds["washing"] >= 0.02 and seconds["rest"] >= 0.03
+
+
+def test_the_clocks_go_also_when_the_run_fails() -> None:
+    worker = Worker()
+    with pytest.raises(TypeError):
+        split(lambda: worker.cook("long"), {"cooking": [(worker, "cook")]})  # type: ignore[arg-type]
+    assert vars(worker) == {}
