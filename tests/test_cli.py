@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from parvis.cli import main
+from parvis.cli import GROUPS, main, parse
 from parvis.commands import demo
 from parvis.errors import DataError
 from parvis.output import read_origin
@@ -166,3 +167,43 @@ def test_without_a_raster_model_the_model_races_itself(
     monkeypatch.setattr(demo, "ROUNDS", 1)
     assert main(["demo", "--model", "toy"]) == 0
     assert re.search(r"^toy, one token per pass +1 +16 ", capsys.readouterr().out, re.M)
+
+
+def test_the_help_groups_every_command_and_each_has_examples(capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = capsys.readouterr().out
+    commands = re.findall(r"^  ([a-z]+) +\S", told.split("\ndraw:")[1], re.M)
+    assert re.findall(r"^([a-z]+):$", told, re.M) == ["options", "draw", "look", "measure", "train"]
+    assert sorted(commands) == sorted(
+        [
+            "generate",
+            "compare",
+            "demo",
+            "list",
+            "show",
+            "order",
+            "bench",
+            "verify",
+            "data",
+            "tokenizer",
+            "encode",
+            "train",
+        ]
+    )
+    for name in commands:
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        told = capsys.readouterr().out
+        examples = re.findall(rf"^  (parvis {name} .+|parvis {name})$", told.split("examples:\n")[1], re.M)
+        assert len(examples) >= 2 and re.search(r"\n\n[A-Z][^:]+\.\n\n", told), name
+
+
+def test_the_examples_of_the_help_are_calls_that_are_understood() -> None:
+    """Every example is parsed, none is run."""
+    for _, modules, _ in GROUPS:
+        for module in modules:
+            for line in getattr(module, "EXAMPLES", ()):
+                words = shlex.split(line.partition(" > ")[0])
+                assert words[0] == "parvis" and callable(parse(words[1:]).run)
+    assert all(callable(parse(shlex.split(example)[1:]).run) for _, _, example in GROUPS)

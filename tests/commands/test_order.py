@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import pytest
 from PIL import Image
@@ -75,3 +76,10 @@ def test_a_picture_that_cannot_be_written(capsys: Capture) -> None:
     os.mkdir("order.png")
     assert main(["order", "lpd", "-o", "order.png"]) == 1
     assert "it is a folder" in capsys.readouterr().err
+
+
+def test_the_help_names_every_order(capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        main(["order", "--help"])
+    told = re.findall(r"[a-z]+", capsys.readouterr().out)
+    assert set(PLANNERS) <= set(told)

@@ -21,7 +21,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--n", type=int, default=1, help="pictures of each prompt (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first picture; the next has the next")
     parser.add_argument("--steps", type=int, help="passes of the model; the model's own unless given")
-    parser.add_argument("--order", help="another order, for models that take any: lpd, raster, random, halton, ...")
+    parser.add_argument("--order", help="another order, for models that take any; `parvis order --help` names them")
     parser.add_argument("--guidance", type=float, help="strength of the prompt; 1 is none")
     parser.add_argument("--temperature", type=float, help="below 1 safer, above 1 bolder; 0 is greedy")
     parser.add_argument("--top-k", type=int, help="choose among the K likeliest values; 0 is all")

@@ -26,10 +26,11 @@ def add(commands: Commands) -> None:
         "order",
         "show in which order positions are drawn",
         "Every position gets the colour of the pass that writes it. A .png holds the whole order, a .gif or .webp "
-        "shows the passes one after the other.",
+        "shows the passes one after the other. Orders: lpd and its ablations proximity and repulsion; random; halton; "
+        "raster; regions (par); diagonals (nar); scales.",
         EXAMPLES,
     )
-    parser.add_argument("order", help="its name: lpd, raster, random, halton, proximity, repulsion, regions, ...")
+    parser.add_argument("order", help="its name, e.g. lpd")
     parser.add_argument("--grid", default="16x16", help="HEIGHTxWIDTH, or the sides of scales: 1,2,4 (%(default)s)")
     parser.add_argument("--steps", type=int, help="passes, where the order does not fix them (20, or what fits)")
     parser.add_argument("--seed", type=int, default=0, help="of the image whose order it is (%(default)s)")

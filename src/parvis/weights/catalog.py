@@ -48,4 +48,4 @@ def find(name_or_folder: str | Path, also: Iterable[str] = ()) -> Path:
         return models[name]
     if Path(text).exists() or os.sep in text:
         return Path(text)
-    raise UnknownName("model", text, [*models, ALIAS, *also])
+    raise UnknownName("model", text, [*models, *([ALIAS] if models else []), *also])
