@@ -140,6 +140,11 @@ def test_wrong_names() -> None:
         parvis.load("lpd-q", random_weights=0)
 
 
+def test_a_published_system_has_no_weights_here() -> None:
+    with pytest.raises(parvis.WeightsError, match="lpd-l-256 is a published system, whose weights do not come"):
+        parvis.load("lpd-l-256")
+
+
 def test_no_prompts(words: parvis.Pipeline) -> None:
     with pytest.raises(parvis.UsageError, match="0 prompts"):
         words.generate([])

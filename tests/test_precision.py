@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from parvis.errors import UsageError
-from parvis.precision import default_precision, has_bf16_instructions, resolve
+from parvis.precision import default_precision, has_bf16_instructions, resolve, resolve_device
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,17 @@ def test_what_is_asked_for_is_given(word: str | torch.dtype, wanted: torch.dtype
 def test_anything_else_is_a_usage_error(word: str | torch.dtype) -> None:
     with pytest.raises(UsageError, match=r"fp32|bf16"):
         resolve(word, "cpu")
+
+
+def test_devices() -> None:
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for wrong in ("tpu", "cpu:x", "meta:1x"):
+        with pytest.raises(UsageError, match="cannot be used here"):
+            resolve_device(wrong)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
+def test_a_device_that_is_not_here() -> None:
+    with pytest.raises(UsageError, match="'cuda' cannot be used here"):
+        resolve_device("cuda")

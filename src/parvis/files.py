@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,10 +48,10 @@ def make_folder(path: str | Path) -> Path:
 
 
 def check_writable(path: str | Path, *, folder: bool = False) -> Path:
-    """Whether ``path`` could be written as a file, or as a ``folder`` of files, making nothing: before long work.
+    """Whether ``path`` could be written as a file, or as a ``folder`` of files: before long work. Leaves nothing.
 
     Raises:
-        OutputError: something else of that name is there, or the nearest folder above may not be written to.
+        OutputError: something else of that name is there, or no file can be made in the nearest folder above.
     """
     target = Path(path)
     if target.exists() and target.is_dir() != folder:
@@ -60,8 +61,10 @@ def check_writable(path: str | Path, *, folder: bool = False) -> Path:
         place = place.parent
     if not place.is_dir():
         raise _unwritable(target, f"{str(place)!r} is a file")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise _unwritable(target, f"{str(place)!r} may not be written to")
+    try:
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise _unwritable(target, f"no file can be made in {str(place)!r} ({error.strerror})") from error
     return target
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from parvis.assemble import Kinds, kinds_in, kinds_of, published, random_system, read_folder, tensors_as
+from parvis.assemble import Kinds, kinds_in, kinds_of, locate, published, random_system, read_folder, tensors_as
 from parvis.data.captions import Words
 from parvis.edit import Edit, Source, inpaint, outpaint, vary
 from parvis.errors import UsageError
@@ -22,14 +22,12 @@ from parvis.model.linear import pack
 from parvis.order import Order
 from parvis.output import to_images
 from parvis.planners import Planner, find_planner, fixed
-from parvis.precision import resolve
+from parvis.precision import resolve, resolve_device
 from parvis.request import Request
 from parvis.results import Images, Step
 from parvis.sampling import Sampling
 from parvis.system import System
-from parvis.systems import PUBLISHED
 from parvis.text import features_of
-from parvis.weights.catalog import find
 from parvis.weights.config import FolderConfig
 from parvis.weights.folder import load_config, save_folder
 from parvis.weights.shards import parse_size
@@ -57,7 +55,7 @@ class Pipeline:
     ) -> None:
         self.system, self.words, self.config = system, words, config
         self._stored = stored or kinds_of(system)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = resolve_device(device)
         self.dtype = resolve(precision, self.device)
         for module in (system.tokenizer, *system.models.values()):
             module.to(self.device, self.dtype).eval().requires_grad_(False)
@@ -351,12 +349,12 @@ def load(
         random_weights: a seed: build a published system with random weights (for timing and trying out).
 
     Raises:
-        UnknownName: no such model. WeightsError: a folder that is damaged or does not fit.
+        UnknownName: no such model. WeightsError: a folder that is damaged or does not fit, or there are no weights.
     """
     if random_weights is not None:
         config, system = published(str(name)), random_system(str(name), random_weights)
         return Pipeline(system, config=config, device=device, precision=precision)
-    folder = find(name, also=PUBLISHED)
+    folder = locate(name)
     system, words = read_folder(folder)
     config, stored = load_config(folder), kinds_in(folder, system)
     return Pipeline(system, words=words, config=config, stored=stored, device=device, precision=precision)

@@ -32,6 +32,21 @@ def has_bf16_instructions(device: torch.device | str) -> bool:
         return bool(supported())
 
 
+def resolve_device(device: str | None) -> torch.device:
+    """The device that is meant, ``None`` being the best there is.
+
+    Raises:
+        UsageError: PyTorch knows no such device, or this machine has none.
+    """
+    try:
+        found = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, ValueError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise UsageError(f"device {device!r} cannot be used here ({reason}); give cpu, or leave it out") from error
+    return found
+
+
 def default_precision(device: torch.device | str) -> torch.dtype:
     """bfloat16 where ``device`` has instructions for it, else float32."""
     return torch.bfloat16 if has_bf16_instructions(device) else torch.float32

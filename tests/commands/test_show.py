@@ -44,7 +44,16 @@ def test_a_picture_in_words(capsys: Capture) -> None:
     images = parvis.load("toy").generate("red", order=lambda *_: parvis.Order(torch.arange(16), (16,)))
     images.save("custom")
     assert main(["show", "custom/000-red.png"]) == 0
-    assert "no command draws it again" in capsys.readouterr().out
+    assert "To draw it again takes the program that made its order." in capsys.readouterr().out
+
+
+def test_an_edited_picture_says_that_it_began_with_another(capsys: Capture) -> None:
+    assert main(["generate", "red"]) == 0
+    assert main(["edit", "out/000-red.png", "--keep", "0.5", "--prompt", "apple", "-o", "edited"]) == 0
+    capsys.readouterr()
+    assert main(["show", "edited/000-apple.png"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^edit +\w+$", shown, re.M) and "takes the picture it began with" in shown
 
 
 def test_bad_pictures_are_one_line(capsys: Capture) -> None:

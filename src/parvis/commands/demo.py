@@ -45,10 +45,9 @@ def run(args: argparse.Namespace) -> int:
     from parvis.files import check_writable, make_folder
     from parvis.output import save_animation, save_png, sheet
     from parvis.pipeline import load
-    from parvis.weights.catalog import find
 
     check_writable(args.out, folder=True)
-    pipeline = load(find(args.model))
+    pipeline = load(args.model)
     make_folder(args.out)
     images = pipeline.generate(PROMPTS, seed=args.seed)
     images.save(args.out / "images")

@@ -37,12 +37,11 @@ def draw(args: argparse.Namespace, make: Callable[[Pipeline, dict[str, Any]], Im
     from parvis.files import check_writable
     from parvis.pipeline import load
     from parvis.planners import find_planner
-    from parvis.weights.catalog import find
 
     if args.order is not None:
         find_planner(args.order)
     check_writable(args.out, folder=True)
-    pipeline = load(find(args.model), device=args.device, precision=args.precision)
+    pipeline = load(args.model, device=args.device, precision=args.precision)
     with bar(args, 1, "pass") as progress:
 
         def tell(done: int, total: int) -> None:

@@ -62,15 +62,17 @@ def show_picture(path: Path, as_json: bool) -> int:
         print_json({**facts, "command": again})
         return 0
     print_facts(facts)
-    print(f"\nagain: {again}" if again else "\nIts order came from a program, so no command draws it again.")
+    missing = "the picture it began with" if facts.get("edit") else "the program that made its order"
+    print(f"\nagain: {again}" if again else f"\nTo draw it again takes {missing}.")
     return 0
 
 
 def command_of(origin: Origin) -> str | None:
-    """The command that draws the picture again; ``None`` where its order has no name."""
+    """The command that draws the picture again; ``None`` where its order has no name, or where it began with a
+    picture."""
     settings = dict(origin.settings)
     order = settings.get("order", "own")
-    if order == "custom":
+    if order == "custom" or settings.get("edit"):
         return None
     what = ["--classes", origin.prompt] if origin.prompt.isdigit() else [origin.prompt]
     words = ["parvis", "generate", *what, "--model", origin.model, "--seed", str(origin.seed)]
