@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -17,7 +18,7 @@ from parvis.system import System
 from parvis.systems import PUBLISHED, SYSTEMS
 from parvis.weights.catalog import find
 from parvis.weights.config import FolderConfig
-from parvis.weights.folder import expectation, in_8_bits, load_config, load_document, load_tensors
+from parvis.weights.folder import expectation, in_8_bits, load_config, load_document, load_tensors, save_folder
 from parvis.weights.int8 import to_int8
 
 
@@ -59,8 +60,9 @@ def locate(name: str | Path) -> Path:
         if name not in PUBLISHED:
             raise
     raise WeightsError(
-        f"{name} is a published system, whose weights do not come with Parvis; give a model folder, or time it with random "
-        "weights (`parvis bench --random-weights`, load(..., random_weights=0))"
+        f"{name} is a published system, whose weights do not come with Parvis; give a model folder (`parvis "
+        "convert` makes one of the authors' checkpoints), or time it with random weights (`parvis bench --random-weights`, "
+        "load(..., random_weights=0))"
     )
 
 
@@ -85,6 +87,16 @@ def read_folder(folder: Path) -> tuple[System, Words | None]:
         document = load_document(folder, config.words, config=config)
         words = Words(tuple(document["words"]), int(document["slots"]))
     return system, words
+
+
+def write_folder(
+    folder: str | Path, config: FolderConfig, system: System, words: Words | None, kinds: Kinds, max_shard_bytes: int
+) -> None:
+    """Write what :func:`read_folder` reads. Raises as :func:`tensors_as` and ``save_folder``."""
+    vocabulary = None if words is None else {"words": list(words.vocabulary), "slots": words.slots}
+    config = replace(config, words="words.json" if vocabulary else None)
+    documents = {"words.json": vocabulary} if vocabulary else {}
+    save_folder(folder, config, tensors_as(system, kinds), documents, max_shard_bytes=max_shard_bytes)
 
 
 def random_system(name: str, seed: int) -> System:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from parvis.assemble import Kinds, kinds_in, kinds_of, locate, published, random_system, read_folder, tensors_as
+from parvis.assemble import Kinds, kinds_in, kinds_of, locate, published, random_system, read_folder, write_folder
 from parvis.data.captions import Words
 from parvis.edit import Edit, Source, inpaint, outpaint, vary
 from parvis.errors import UsageError
@@ -21,7 +20,7 @@ from parvis.model.context import Features, FeaturesCondition, Given
 from parvis.model.linear import pack
 from parvis.order import Order
 from parvis.output import to_images
-from parvis.planners import Planner, find_planner, fixed
+from parvis.planners import Planner, as_planner
 from parvis.precision import resolve, resolve_device
 from parvis.request import Request
 from parvis.results import Images, Step
@@ -29,7 +28,7 @@ from parvis.sampling import Sampling
 from parvis.system import System
 from parvis.text import features_of
 from parvis.weights.config import FolderConfig
-from parvis.weights.folder import load_config, save_folder
+from parvis.weights.folder import load_config
 from parvis.weights.shards import parse_size
 
 
@@ -86,11 +85,7 @@ class Pipeline:
                 f"this {self.name} was made from parts, which a folder cannot name; give Pipeline(..., config="
                 "FolderConfig(system, arguments)) to save it"
             )
-        limit = parse_size(max_shard_size)
-        words = None if self.words is None else {"words": list(self.words.vocabulary), "slots": self.words.slots}
-        config = replace(self.config, words="words.json" if words else None)
-        documents = {"words.json": words} if words else {}
-        save_folder(folder, config, tensors_as(self.system, self._stored), documents, max_shard_bytes=limit)
+        write_folder(folder, self.config, self.system, self.words, self._stored, parse_size(max_shard_size))
         return Path(folder)
 
     def generate(
@@ -135,7 +130,7 @@ class Pipeline:
         passes = done = 0
         for low in range(0, len(asked), batch):
             part = slice(low, low + batch)
-            planner = _planner(order, part, len(asked))
+            planner = as_planner(order, part, len(asked))
             values, known = self._kept(edit, seeds[part])
             request = Request(given[part], tuple(seeds[part]), steps, guidance, sampling, values, known, planner)
             for event in stream(self.system, request, self.device):
@@ -177,7 +172,7 @@ class Pipeline:
     ) -> Iterator[Step]:
         """As :meth:`generate`, one :class:`Step` after every pass; ``step.images`` shows the canvas filling up."""
         asked, seeds, given = self._read(prompts, n, seed, features, mask)
-        planner = _planner(order, slice(None), len(asked))
+        planner = as_planner(order, slice(None), len(asked))
         sampling = self._sampling(temperature, top_k, top_p)
         values, known = self._kept(edit, seeds)
         request = Request(given, tuple(seeds), steps, guidance, sampling, values, known, planner)
@@ -324,17 +319,6 @@ class Pipeline:
         if not 0 <= number < classes:
             raise UsageError(f"{self.name} draws from class numbers 0 to {classes - 1}, got {prompt!r}")
         return torch.tensor(number)
-
-
-def _planner(order: str | Order | Planner | None, part: slice, count: int) -> Planner | None:
-    """``order`` as a planner for the pictures ``part`` of ``count``."""
-    if isinstance(order, str):
-        return find_planner(order)
-    if not isinstance(order, Order):
-        return order
-    if order.positions.ndim == 1:
-        return fixed(order)
-    return fixed(Order(order.batch(count)[part], order.sizes, order.given, order.before))
 
 
 def load(

@@ -94,6 +94,17 @@ def find_planner(name: str) -> Planner:
     return PLANNERS[name]
 
 
+def as_planner(given: str | Order | Planner | None, part: slice, count: int) -> Planner | None:
+    """An order in any of its forms as a planner for the images ``part`` of ``count``; ``None`` stays."""
+    if isinstance(given, str):
+        return find_planner(given)
+    if not isinstance(given, Order):
+        return given
+    if given.positions.ndim == 1:
+        return fixed(given)
+    return fixed(Order(given.batch(count)[part], given.sizes, given.given, given.before))
+
+
 def planned(planner: Planner, grid: Grid, steps: int | None, noise: Noise, *, usual: int, who: str) -> Order:
     """The order of a batch, checked.
 
