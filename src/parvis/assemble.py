@@ -16,7 +16,6 @@ from parvis.errors import UnknownName, UsageError, WeightsError
 from parvis.meta import without_memory
 from parvis.system import System
 from parvis.systems import PUBLISHED, SYSTEMS
-from parvis.weights.catalog import find
 from parvis.weights.config import FolderConfig
 from parvis.weights.folder import expectation, in_8_bits, load_config, load_document, load_tensors, save_folder
 from parvis.weights.int8 import to_int8
@@ -46,24 +45,6 @@ def published(name: str) -> FolderConfig:
     arguments = inspect.signature(made.func).bind(*made.args, **made.keywords).arguments
     kind = next(kind for kind, function in SYSTEMS.items() if function is made.func)
     return FolderConfig(kind, arguments)
-
-
-def locate(name: str | Path) -> Path:
-    """The model folder that is meant.
-
-    Raises:
-        UnknownName: there is none of that name. WeightsError: the name is a published system's.
-    """
-    try:
-        return find(name, also=PUBLISHED)
-    except UnknownName:
-        if name not in PUBLISHED:
-            raise
-    raise WeightsError(
-        f"{name} is a published system, whose weights do not come with Parvis; give a model folder (`parvis "
-        "convert` makes one of the authors' checkpoints), or time it with random weights (`parvis bench --random-weights`, "
-        "load(..., random_weights=0))"
-    )
 
 
 def parts(system: System) -> dict[str, nn.Module]:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from parvis.assemble import Kinds, kinds_in, kinds_of, locate, published, random_system, read_folder, write_folder
+from parvis.assemble import Kinds, kinds_in, kinds_of, published, random_system, read_folder, write_folder
 from parvis.data.captions import Words
 from parvis.edit import Edit, Source, inpaint, outpaint, vary
 from parvis.errors import UsageError
@@ -27,6 +27,7 @@ from parvis.results import Images, Step
 from parvis.sampling import Sampling
 from parvis.system import System
 from parvis.text import features_of
+from parvis.weights.catalog import locate
 from parvis.weights.config import FolderConfig
 from parvis.weights.folder import load_config
 from parvis.weights.shards import parse_size
@@ -327,8 +328,8 @@ def load(
     """A model ready to draw.
 
     Args:
-        name: a bundled model (``emoji-64``; ``emoji`` is the best of them), a model folder, or a published system with
-            ``random_weights``.
+        name: a bundled model (``emoji-64``; ``emoji`` is the best of them), a model folder, ``hf:NAME`` on the
+            Hub, or a published system with ``random_weights``.
         device: e.g. ``cpu`` or ``cuda``; the best there is unless given. precision: ``fp32``, ``bf16`` or ``auto``.
         random_weights: a seed: build a published system with random weights (for timing and trying out).
 

@@ -83,15 +83,19 @@ def test_bench_says_what_was_measured_on_what(capsys: Capture) -> None:
     ]  # fmt: skip
 
 
-def test_bench_takes_published_systems_without_weights(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("toy", ["var", "text", "arpg"])
+def test_bench_takes_published_systems_without_weights(
+    toy: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(7)
-    made = BUILDERS["var"]()
+    made = BUILDERS[toy]()
     monkeypatch.setattr("parvis.pipeline.random_system", lambda name, seed: made)
     assert "var-d16-256" in systems.PUBLISHED
     assert (
-        main(["bench", "--model", "var-d16-256", "--random-weights", "3", "--batch", "1", "--repeat", "1", "--json"])
+        main(["bench", "--model", "var-d16-256", "--random-weights", "3", "--batch", "1,2", "--repeat", "1", "--json"])
         == 0
     )
     told = json.loads(capsys.readouterr().out)
-    assert told["weights"] == "random" and told["rows"][0]["passes"] == 3 and told["rows"][0]["split"]["tokenizer"] > 0
+    assert told["weights"] == "random" and {row["passes"] for row in told["rows"]} == {made.preset.steps}
+    assert all(row["split"]["tokenizer"] > 0 for row in told["rows"])
     assert "answer" not in vars(made.models["main"])  # the clocks are gone

@@ -77,9 +77,16 @@ def run(args: argparse.Namespace) -> int:
 
 def measure(pipeline: Pipeline, args: argparse.Namespace) -> list[dict[str, Any]]:
     """One row per batch size and number of passes."""
+    import torch
+
     from parvis.evaluate.latency import race, settle, split
+    from parvis.model.context import FeaturesCondition
 
     prompt = pipeline.words.vocabulary[0] if pipeline.words else 0
+    condition = pipeline.system.models["main"].condition
+    features = None  # what they are does not matter to the time
+    if isinstance(condition, FeaturesCondition):
+        features = torch.zeros(1, condition.prefix, condition.absent.shape[1])
     steps = args.steps or (None,)
     count = len(args.batch) * len(steps) * (args.repeat + 2)
     with bar(args, count, "run") as progress:
@@ -88,7 +95,13 @@ def measure(pipeline: Pipeline, args: argparse.Namespace) -> list[dict[str, Any]
         def draw(passes: int | None, batch: int) -> Images:
             nonlocal done
             images = pipeline.generate(
-                prompt, n=batch, batch=batch, steps=passes, order=args.order, guidance=args.guidance
+                prompt,
+                n=batch,
+                batch=batch,
+                steps=passes,
+                order=args.order,
+                guidance=args.guidance,
+                features=features,
             )
             settle()
             done += 1

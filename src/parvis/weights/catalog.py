@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from parvis.errors import UnknownName
+from parvis.errors import UnknownName, WeightsError
+from parvis.systems import PUBLISHED
 from parvis.weights.folder import load_config
 
 BUNDLED = Path(__file__).parent.parent / "bundled"
@@ -49,3 +50,18 @@ def find(name_or_folder: str | Path, also: Iterable[str] = ()) -> Path:
     if Path(text).exists() or os.sep in text:
         return Path(text)
     raise UnknownName("model", text, [*models, *([ALIAS] if models else []), *also])
+
+
+def locate(name: str | Path) -> Path:
+    """As :func:`find`, for a model that is to draw.
+
+    Raises:
+        UnknownName: there is none of that name. WeightsError: the name is a published system's.
+    """
+    if isinstance(name, str) and name in PUBLISHED and not Path(name).exists():
+        raise WeightsError(
+            f"{name} is a published system, whose weights do not come with Parvis; give a model folder (`parvis "
+            "convert` makes one of the authors' checkpoint), or time it with random weights (`parvis bench "
+            "--random-weights`)"
+        )
+    return find(name, also=PUBLISHED)
