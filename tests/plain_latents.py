@@ -57,8 +57,10 @@ class Weights:
         return self.linear(f"{name}.proj", torch.cat(out, 1))
 
     def time(self, name: str, told: float) -> Tensor:
-        angles = torch.tensor([told * 10000 ** (-i / 128) for i in range(128)], dtype=torch.float64)
-        return self.linear(f"{name}.2", silu(self.linear(f"{name}.0", torch.cat([angles.cos(), angles.sin()]))))
+        """Waves are float32, as the models were trained with: of times up to 1000 that is felt in the end."""
+        angles = told * torch.exp(-math.log(10000) * torch.arange(128, dtype=torch.float32) / 128)
+        waves = torch.cat([angles.cos(), angles.sin()]).double()
+        return self.linear(f"{name}.2", silu(self.linear(f"{name}.0", waves)))
 
 
 def silu(x: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from parvis.schedule import (
     constant,
     cosine,
     group_sizes,
-    masked_cosine,
     one_then_cosine,
     published,
     remaining_arccos,
@@ -61,20 +60,8 @@ def test_the_rule_stays_near_the_cosine(tokens, steps):
         assert abs(size - ideal) <= 2 + abs(left) / (steps - 1)
 
 
-@given(st.integers(1, 600).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))))
-def test_masked_cosine_leaves_what_the_rule_says(case):
-    tokens, steps = case
-    sizes = masked_cosine(tokens, steps)
-    assert len(sizes) == steps and sum(sizes) == tokens and min(sizes) >= 1
-    left = tokens
-    for i, size in enumerate(sizes[:-1], start=1):
-        rule = math.floor(tokens * math.cos(math.pi * i / (2 * steps)))
-        assert left - size == rule or left - size == max(1, left - 1) < rule or left - size == 1
-        left -= size
-
-
-def test_masked_cosine_as_published():
-    assert masked_cosine(16, 5) == (1, 3, 3, 5, 4) and masked_cosine(256, 256) == (1,) * 256
+def test_the_remaining_cosine_is_mars():
+    assert remaining_cosine(16, 5) == (1, 3, 3, 5, 4) and remaining_cosine(256, 256) == (1,) * 256
 
 
 def test_group_sizes_fall_back_to_the_rule():

@@ -25,7 +25,7 @@ from parvis.model.context import (
 )
 from parvis.model.transformer import Size
 from parvis.order import cells, diagonals, random, raster, regions, scales
-from parvis.schedule import masked_cosine
+from parvis.schedule import remaining_cosine
 from parvis.system import Preset, System
 from parvis.systems import SYSTEMS, arpg, llamagen, lpd, mar, nar, par, randar, var, xar
 from parvis.tokenizer.base import Tokenizer
@@ -155,7 +155,7 @@ def _kl() -> KL:
 def _mar() -> System:
     grid = Grid.image(4, 6)
     model = mar.transformer(SIZE, grid, (2, 24), Schedule(strided(5)), channels=CHANNELS, classes=CLASSES, buffer=3)
-    order = lambda grid, steps, noise: random(grid, masked_cosine(grid.tokens, steps), noise)  # noqa: E731
+    order = lambda grid, steps, noise: random(grid, remaining_cosine(grid.tokens, steps), noise)  # noqa: E731
     return _system("toy-mar", _kl(), _randomise(model, 6), order=order, preset=Preset(6, 2.0), guidance=mar.linear)
 
 

@@ -197,28 +197,6 @@ def tail(sizes: Sequence[int], left: int) -> tuple[int, ...]:
     return tuple(reversed(kept))
 
 
-@lru_cache(maxsize=256)
-def masked_cosine(tokens: int, steps: int) -> tuple[int, ...]:
-    """MAR (arXiv 2406.11838, section 3.4; MaskGIT's schedule): floor(N cos(pi i / 2K)) stay masked after step i = 1..K.
-
-    Kept within what leaves every step at least one; the last step takes all that is left.
-
-    Args:
-        tokens: N, at least 1.
-        steps: K, in 1..N.
-
-    Raises:
-        UsageError: ``steps`` out of range.
-    """
-    _check(tokens, steps)
-    left, sizes = tokens, []
-    for i in range(1, steps):
-        masked = max(1, min(left - 1, math.floor(tokens * math.cos(math.pi / 2 * i / steps))))
-        sizes.append(left - masked)
-        left = masked
-    return (*sizes, left)
-
-
 def _check(tokens: int, steps: int) -> None:
     if tokens < 1 or not 1 <= steps <= tokens:
         raise UsageError(f"{tokens} tokens take 1..{tokens} steps; got {steps}")

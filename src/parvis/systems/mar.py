@@ -22,7 +22,7 @@ from parvis.model.denoiser import DiffusionHead
 from parvis.model.masked import MaskedAutoencoder
 from parvis.model.transformer import Size
 from parvis.order import random
-from parvis.schedule import masked_cosine
+from parvis.schedule import remaining_cosine
 from parvis.system import Preset, System
 from parvis.tokenizer.kl import KL, KLConfig
 
@@ -132,7 +132,7 @@ def mar(
         grid=grid,
         tokenizer=tokenizer,
         models={"main": model},
-        order=lambda grid, steps, noise: random(grid, masked_cosine(grid.tokens, steps), noise),
+        order=lambda grid, steps, noise: random(grid, remaining_cosine(grid.tokens, steps), noise),
         decoder=parallel,
         guidance=linear,
         preset=Preset(steps=steps or grid.tokens, guidance=GUIDANCE[size]),

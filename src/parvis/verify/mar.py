@@ -18,7 +18,7 @@ from parvis.model.masked import MaskedAutoencoder
 from parvis.model.transformer import Size
 from parvis.order import Order
 from parvis.sampling import Sampling
-from parvis.schedule import masked_cosine
+from parvis.schedule import remaining_cosine
 from parvis.system import System
 from parvis.systems import mar
 from parvis.tokenizer.kl import KL, KLConfig
@@ -120,7 +120,7 @@ def _relative(what: str, ours: Tensor, theirs: Tensor) -> Check:
 def _order(case: Case) -> Order:
     """Theirs is masked from the front, so it is generated from the back."""
     orders = case.inputs("orders").flip(1)
-    return Order(orders, masked_cosine(orders.shape[1], int(case.config["steps"])))
+    return Order(orders, remaining_cosine(orders.shape[1], int(case.config["steps"])))
 
 
 def _drawn(case: Case, system: System, name: str, mode: str, theirs: Tensor) -> Iterator[Check]:
