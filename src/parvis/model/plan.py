@@ -144,18 +144,14 @@ class RowPlan:
 
     def again(self, index: int, rule: Rule, device: torch.device) -> Rows:
         """Pass ``index`` asked once more (another draft): its rows that answer or whose keys do not stay; the keys of
-        the others are in the cache. Several heads, or rows without a slot: the whole pass again."""
-        if self.heads > 1 or any(row.slot == NOWHERE for row in self.passes[index]):
-            return self.step(index, rule, device)
+        the others are in the cache."""
         key = (index, rule, str(device))
         if key not in self._made:
             some = [i for i, row in enumerate(self.passes[index]) if i in self.answers[index] or not row.keep]
             lines = _lines(self.answers[index], self.heads)
             rows = [self.passes[index][i] for i in some]
             answers = [[NOBODY if i == NOBODY else some.index(i) for i in line] for line in lines]
-            keys = self._occupants(index + 1, rows)
-            asked = sum(self.sizes[:index]), sum(self.sizes[: index + 1])
-            self._made[key] = _pack(rows, [answers], asked, rule(Slice.of(rows), Slice.of(keys)), True, device)
+            self._made[key] = self._packed(rows, answers, (index, index), index + 1, rule, device)
         return self._made[key]
 
     def catch_up(self, first: int, last: int, rule: Rule, device: torch.device) -> Rows:
@@ -191,21 +187,33 @@ class RowPlan:
                 rows += self.passes[index]
             else:
                 rows += [row for row in self.passes[index] if row.keep]
+        return self._packed(rows, answers, (start, last), first if cached else None, rule, device)
+
+    def _packed(
+        self,
+        rows: Sequence[Row],
+        answers: Sequence[Sequence[int]],
+        groups: tuple[int, int],
+        seen: int | None,
+        rule: Rule,
+        device: torch.device,
+    ) -> Rows:
+        """``rows``, of which ``answers`` answer the ``groups`` from .. to, against a cache that has seen the first
+        ``seen`` passes, or without one (``None``). Rows without a key come last."""
         by_key = sorted(range(len(rows)), key=lambda i: rows[i].slot == NOWHERE)
         place = {old: new for new, old in enumerate(by_key)} | {NOBODY: NOBODY}
         rows, answers = [rows[i] for i in by_key], [[place[i] for i in line] for line in answers]
         keyed = [row for row in rows if row.slot != NOWHERE]
-        keys = self._occupants(first, keyed) if cached else keyed
-        asked = sum(self.sizes[:start]), sum(self.sizes[: last + 1])
-        return _pack(rows, answers, asked, rule(Slice.of(rows), Slice.of(keys)), cached, device)
+        keys = keyed if seen is None else self._occupants(seen, keyed)
+        asked = sum(self.sizes[: groups[0]]), sum(self.sizes[: groups[1] + 1])
+        return _pack(rows, answers, asked, rule(Slice.of(rows), Slice.of(keys)), seen is not None, device)
 
     def _occupants(self, first: int, rows: Sequence[Row]) -> list[Row]:
         """The row that lies in each visible cache slot once ``rows`` are written behind the passes before ``first``."""
         slots = {row.slot: row for earlier in self.passes[:first] for row in earlier if row.keep}
         slots.update({row.slot: row for row in rows})
         assert len({row.slot for row in rows}) == len(rows), "rows of one pass share a cache slot"
-        length = 1 + max(row.slot for row in rows)
-        return [slots[slot] for slot in range(length)]
+        return [slots[slot] for slot in range(1 + max(slots))]
 
 
 def _lines(answers: tuple[int, ...], heads: int) -> list[tuple[int, ...]]:
@@ -233,7 +241,8 @@ def _pack(
         place[old] = new
     slots = [row.slot for row in rows if row.slot != NOWHERE]
     queries = [row.rank for row in rows if row.kind == Kind.QUERY]
-    low, contiguous = slots[0], slots == list(range(slots[0], slots[0] + len(slots)))
+    low = slots[0] if slots else 0
+    contiguous = slots == list(range(low, low + len(slots)))
     return Rows(
         count=len(rows),
         ranks={
@@ -242,7 +251,7 @@ def _pack(
         arrange=None if place == list(range(len(rows))) else long(place),
         slots=long(slots),
         span=(low, low + len(slots)) if contiguous else None,
-        length=1 + max(slots),
+        length=visible.shape[1],
         answers=picked[0] if len(answers) == 1 else picked,
         tail=list(answers) == [list(range(len(rows) - len(answers[0]), len(rows)))],
         share=None if len(answers) == 1 else (has_say / has_say.sum(0)).to(device),
