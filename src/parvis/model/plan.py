@@ -144,8 +144,8 @@ class RowPlan:
 
     def again(self, index: int, rule: Rule, device: torch.device) -> Rows:
         """Pass ``index`` asked once more (another draft): its rows that answer or whose keys do not stay; the keys of
-        the others are in the cache. Several heads, or rows without a slot: the whole pass again."""
-        if self.heads > 1 or any(row.slot == NOWHERE for row in self.passes[index]):
+        the others are in the cache. Where rows have no slot, the whole pass again."""
+        if any(row.slot == NOWHERE for row in self.passes[index]):
             return self.step(index, rule, device)
         key = (index, rule, str(device))
         if key not in self._made:
@@ -155,7 +155,7 @@ class RowPlan:
             answers = [[NOBODY if i == NOBODY else some.index(i) for i in line] for line in lines]
             keys = self._occupants(index + 1, rows)
             asked = sum(self.sizes[:index]), sum(self.sizes[: index + 1])
-            self._made[key] = _pack(rows, [answers], asked, rule(Slice.of(rows), Slice.of(keys)), True, device)
+            self._made[key] = _pack(rows, answers, asked, rule(Slice.of(rows), Slice.of(keys)), True, device)
         return self._made[key]
 
     def catch_up(self, first: int, last: int, rule: Rule, device: torch.device) -> Rows:
