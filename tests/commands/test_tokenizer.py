@@ -46,9 +46,10 @@ def test_info(alone: Path, capsys: Capture) -> None:
     shown = capsys.readouterr().out
     assert re.search(r"^factor +4 x 4 pixels a token$", shown, re.M) and re.search(r"^codes +16$", shown, re.M)
     assert re.search(r"^held out, 16 px +psnr 21.5$", shown, re.M)
-    for name in ("toy", "lpd-l-256"):
+    for name, factor, size in (("toy", 4, "codes"), ("lpd-l-256", 16, "codes"), ("mar-b-256", 16, "channels")):
         assert main(["tokenizer", "info", name, "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["factor"] == (4 if name == "toy" else 16)
+        told = json.loads(capsys.readouterr().out)
+        assert told["factor"] == factor and told[size] > 1
 
 
 def test_reconstruct_measures_what_the_sheet_shows(alone: Path, capsys: Capture) -> None:

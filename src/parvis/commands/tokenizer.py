@@ -73,7 +73,7 @@ def run_info(args: argparse.Namespace) -> int:
     facts: dict[str, Any] = {
         "kind": type(tokenizer).__name__,
         "factor": tokenizer.factor,
-        "codes": tokenizer.vocabulary,
+        **({"codes": tokenizer.vocabulary} if tokenizer.channels is None else {"channels": tokenizer.channels}),
         "parameters": sum(parameter.numel() for parameter in tokenizer.parameters()),
     }
     if config.system == KIND:
