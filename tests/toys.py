@@ -44,10 +44,11 @@ def _tokenizer() -> VQGAN:
 
 
 def _randomise(model: Model, seed: int) -> Model:
-    """Weights large enough that logits differ widely and every path matters."""
+    """Weights large enough that logits differ widely and every path matters; of latents not so large that rounding
+    grows from group to group."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
-        spread = 0.3 if parameter.dim() > 1 else 0.1
+        spread = 0.1 if parameter.dim() == 1 else 0.3 if model.channels is None else 0.2
         norms = ("norm_encoder", "norm_decoder", "norm_in") if model.channels is not None else ()
         normal = name.endswith("weight") and (".norm" in name or name.startswith(norms))
         centre = 1.0 if name.endswith("norm.weight") or normal else 0.0
