@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parvis.errors import UsageError
 from parvis.grid import Grid
+from parvis.tokenizer.autoencoder import Decoder, Encoder, Shape
 from parvis.tokenizer.base import Tokenizer
-from parvis.tokenizer.conv import Attention, Downsample, Residual, Upsample, norm
+from parvis.tokenizer.conv import Attention
 
 _FORMAT = torch.channels_last
 
@@ -51,91 +51,6 @@ class KLConfig:
         return int(2 ** (len(self.multipliers) - 1))
 
 
-class _Level(nn.Module):
-    """Residual blocks of one resolution, each with attention or none, then a change of size if any."""
-
-    def __init__(self, channels: int, out: int, blocks: int, attention: bool, groups: int) -> None:
-        super().__init__()
-        self.block = nn.ModuleList(Residual(channels if i == 0 else out, out, groups) for i in range(blocks))
-        self.attn = nn.ModuleList(Attention(out, groups) for _ in range(blocks if attention else 0))
-        self.downsample: nn.Module | None = None
-        self.upsample: nn.Module | None = None
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        for i, block in enumerate(self.block):
-            x_BCHW = block(x_BCHW)
-            if len(self.attn):
-                x_BCHW = self.attn[i](x_BCHW)
-        for resize in (self.downsample, self.upsample):
-            if resize is not None:
-                x_BCHW = resize(x_BCHW)
-        return x_BCHW
-
-
-class _Middle(nn.Module):
-    """Residual, attention, residual."""
-
-    def __init__(self, channels: int, groups: int) -> None:
-        super().__init__()
-        self.block_1 = Residual(channels, channels, groups)
-        self.attn_1 = Attention(channels, groups)
-        self.block_2 = Residual(channels, channels, groups)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return self.block_2(self.attn_1(self.block_1(x_BCHW)))  # type: ignore[no-any-return]
-
-
-class Encoder(nn.Module):
-    """Pixels to mean and log variance ``[B, 2 C, h, w]``; attention in the last level and the middle."""
-
-    def __init__(self, config: KLConfig) -> None:
-        super().__init__()
-        width, last = config.channels, len(config.multipliers) - 1
-        self.conv_in = nn.Conv2d(3, width, 3, padding=1)
-        self.down = nn.ModuleList()
-        for i, multiplier in enumerate(config.multipliers):
-            out = config.channels * multiplier
-            level = _Level(width, out, config.blocks, i == last, config.groups)
-            level.downsample = Downsample(out) if i != last else None
-            self.down.append(level)
-            width = out
-        self.mid = _Middle(width, config.groups)
-        self.norm_out = norm(width, config.groups)
-        self.conv_out = nn.Conv2d(width, 2 * config.z_channels, 3, padding=1)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        x_BCHW = self.conv_in(x_BCHW)
-        for level in self.down:
-            x_BCHW = level(x_BCHW)
-        return self.conv_out(F.silu(self.norm_out(self.mid(x_BCHW))))  # type: ignore[no-any-return]
-
-
-class Decoder(nn.Module):
-    """``[B, C, h, w]`` to pixels. Level 0 of ``up`` is the finest, so it runs last; no level has attention."""
-
-    def __init__(self, config: KLConfig) -> None:
-        super().__init__()
-        width = config.channels * config.multipliers[-1]
-        self.conv_in = nn.Conv2d(config.z_channels, width, 3, padding=1)
-        self.mid = _Middle(width, config.groups)
-        levels = []
-        for i in reversed(range(len(config.multipliers))):
-            out = config.channels * config.multipliers[i]
-            level = _Level(width, out, config.blocks + 1, False, config.groups)
-            level.upsample = Upsample(out) if i != 0 else None
-            levels.append(level)
-            width = out
-        self.up = nn.ModuleList(reversed(levels))
-        self.norm_out = norm(width, config.groups)
-        self.conv_out = nn.Conv2d(width, 3, 3, padding=1)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        x_BCHW = self.mid(self.conv_in(x_BCHW))
-        for i in reversed(range(len(self.up))):
-            x_BCHW = self.up[i](x_BCHW)
-        return self.conv_out(F.silu(self.norm_out(x_BCHW)))  # type: ignore[no-any-return]
-
-
 class KL(Tokenizer):
     """Encoder, Gaussian latents, decoder. ``KL(KLConfig())`` is KL-16, ready for its weights."""
 
@@ -144,8 +59,9 @@ class KL(Tokenizer):
     def __init__(self, config: KLConfig) -> None:
         super().__init__()
         self.config, self.factor, self.channels = config, config.factor, config.z_channels
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        shape = Shape(config.channels, config.multipliers, config.blocks, config.groups, Attention)
+        self.encoder = Encoder(shape, 2 * config.z_channels)  # mean and log variance
+        self.decoder = Decoder(shape, config.z_channels, attends=False)
         self.quant_conv = nn.Conv2d(2 * config.z_channels, 2 * config.z_channels, 1)
         self.post_quant_conv = nn.Conv2d(config.z_channels, config.z_channels, 1)
 

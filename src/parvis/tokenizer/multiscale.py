@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from parvis.canvas import Canvas
 from parvis.errors import UsageError
 from parvis.grid import Grid
+from parvis.tokenizer.autoencoder import Decoder, Encoder, Shape
 from parvis.tokenizer.base import Tokenizer
-from parvis.tokenizer.conv import Downsample, FusedAttention, Residual, Upsample, norm
+from parvis.tokenizer.conv import FusedAttention
 
 _ROWS = 4096  # vectors compared with the codebook at a time
 
@@ -62,8 +63,9 @@ class MultiScaleVQ(Tokenizer):
     def __init__(self, config: MultiScaleConfig) -> None:
         super().__init__()
         self.config, self.factor, self.vocabulary = config, config.factor, config.codes
-        self.encoder = _Encoder(config)
-        self.decoder = _Decoder(config)
+        shape = Shape(config.channels, config.multipliers, config.blocks, config.groups, FusedAttention)
+        self.encoder = Encoder(shape, config.z_channels)
+        self.decoder = Decoder(shape, config.z_channels, attends=True)
         self.quantize = ResidualQuantizer(config)
         self.quant_conv = nn.Conv2d(config.z_channels, config.z_channels, 3, padding=1)
         self.post_quant_conv = nn.Conv2d(config.z_channels, config.z_channels, 3, padding=1)
@@ -201,81 +203,3 @@ def _shrink(map_BChw: Tensor, height: int, width: int) -> Tensor:
     if map_BChw.shape[-2:] == (height, width):
         return map_BChw
     return F.interpolate(map_BChw, size=(height, width), mode="area")
-
-
-class _Middle(nn.Module):
-    def __init__(self, width: int, groups: int) -> None:
-        super().__init__()
-        self.block_1 = Residual(width, width, groups)
-        self.attn_1 = FusedAttention(width, groups)
-        self.block_2 = Residual(width, width, groups)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return self.block_2(self.attn_1(self.block_1(x_BCHW)))  # type: ignore[no-any-return]
-
-
-class _Level(nn.Module):
-    def __init__(self, width: int, out: int, blocks: int, attention: bool, groups: int) -> None:
-        super().__init__()
-        self.block = nn.ModuleList(Residual(width if i == 0 else out, out, groups) for i in range(blocks))
-        self.attn = nn.ModuleList(FusedAttention(out, groups) for _ in range(blocks if attention else 0))
-        self.downsample: nn.Module | None = None
-        self.upsample: nn.Module | None = None
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        for i, block in enumerate(self.block):
-            x_BCHW = block(x_BCHW)
-            if len(self.attn):
-                x_BCHW = self.attn[i](x_BCHW)
-        for resize in (self.downsample, self.upsample):
-            if resize is not None:
-                x_BCHW = resize(x_BCHW)
-        return x_BCHW
-
-
-class _Encoder(nn.Module):
-    def __init__(self, config: MultiScaleConfig) -> None:
-        super().__init__()
-        width, last = config.channels, len(config.multipliers) - 1
-        self.conv_in = nn.Conv2d(3, width, 3, padding=1)
-        self.down = nn.ModuleList()
-        for i, multiplier in enumerate(config.multipliers):
-            out = config.channels * multiplier
-            level = _Level(width, out, config.blocks, i == last, config.groups)
-            level.downsample = Downsample(out) if i != last else None
-            self.down.append(level)
-            width = out
-        self.mid = _Middle(width, config.groups)
-        self.norm_out = norm(width, config.groups)
-        self.conv_out = nn.Conv2d(width, config.z_channels, 3, padding=1)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        x_BCHW = self.conv_in(x_BCHW)
-        for level in self.down:
-            x_BCHW = level(x_BCHW)
-        return self.conv_out(F.silu(self.norm_out(self.mid(x_BCHW))))  # type: ignore[no-any-return]
-
-
-class _Decoder(nn.Module):
-    """``up.0`` has the highest resolution and runs last."""
-
-    def __init__(self, config: MultiScaleConfig) -> None:
-        super().__init__()
-        width, levels = config.channels * config.multipliers[-1], []
-        self.conv_in = nn.Conv2d(config.z_channels, width, 3, padding=1)
-        self.mid = _Middle(width, config.groups)
-        for i in reversed(range(len(config.multipliers))):
-            out = config.channels * config.multipliers[i]
-            level = _Level(width, out, config.blocks + 1, i == len(config.multipliers) - 1, config.groups)
-            level.upsample = Upsample(out) if i else None
-            levels.append(level)
-            width = out
-        self.up = nn.ModuleList(reversed(levels))
-        self.norm_out = norm(width, config.groups)
-        self.conv_out = nn.Conv2d(width, 3, 3, padding=1)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        x_BCHW = self.mid(self.conv_in(x_BCHW))
-        for level in reversed(self.up):
-            x_BCHW = level(x_BCHW)
-        return self.conv_out(F.silu(self.norm_out(x_BCHW)))  # type: ignore[no-any-return]
