@@ -7,8 +7,12 @@ import copy
 import pytest
 import torch
 
+from parvis.canvas import Canvas
+from parvis.decode.job import Job
+from parvis.engine.runner import Runner
 from parvis.model.framing import content
 from parvis.noise import Noise
+from parvis.sampling import Sampling
 from parvis.train.objective import order_cross_entropy, random_order, teacher_logits
 from toys import VOCABULARY, given, toy
 
@@ -88,3 +92,28 @@ def test_next_scale_models_need_the_coarse_image() -> None:
     assert model.framing is content
     with pytest.raises(AssertionError):
         teacher_logits(model, codes, labels, order)  # type: ignore[arg-type]
+
+
+def test_next_scale_models_are_taught_with_what_the_tokenizer_shows() -> None:
+    """The loss is that of the laws which decoding asks when the true scales stand on the canvas; it can be followed."""
+    system = toy("var")
+    codes, labels, order = case("var")
+    model = copy.deepcopy(system.models["main"])
+    shown = system.tokenizer.teacher_input(codes, system.grid)  # type: ignore[operator]
+    loss = order_cross_entropy(model, codes, labels, order, view_BnC=shown)  # type: ignore[arg-type]
+    runner = Runner(system, order, labels, 3, guided=False)  # type: ignore[arg-type]
+    canvas, surprise = Canvas.empty(3, system.grid.tokens), []
+    job = Job(order, canvas, Noise((1, 2, 3)), Sampling())  # type: ignore[arg-type]
+    for group in job.groups:
+        ask = job.ask(group)
+        laws = runner.answer(canvas, ask)
+        surprise.append(-laws.log_prob(codes[:, ask.positions]))
+        canvas.write(ask.positions, codes[:, ask.positions])
+    assert loss.item() == pytest.approx(torch.cat(surprise, 1).mean().item(), rel=1e-5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
+    for _ in range(8):
+        optimizer.zero_grad()
+        step = order_cross_entropy(model, codes, labels, order, view_BnC=shown)  # type: ignore[arg-type]
+        step.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert step.item() < loss.item()

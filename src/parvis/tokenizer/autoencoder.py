@@ -17,8 +17,9 @@ from parvis.tokenizer.conv import Downsample, Residual, Upsample, norm
 
 @dataclass(frozen=True)
 class Shape:
-    """Level l is ``channels * multipliers[l]`` wide, finest first; each but the last halves the size, and has ``blocks``
-    residual blocks in the encoder and one more in the decoder. ``attention``: (channels, groups) -> layer."""
+    """Level l is ``channels * multipliers[l]`` wide, finest first; each but the last halves the size, and has
+    ``blocks`` residual blocks in the encoder and one more in the decoder. ``attention``: (channels, groups) -> layer.
+    """
 
     channels: int
     multipliers: Sequence[int]

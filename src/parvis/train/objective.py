@@ -48,10 +48,16 @@ def teacher_logits(
 
 
 def order_cross_entropy(
-    model: Model, codes_BN: Tensor, given: Given, order: Order, dropped_B: Tensor | None = None
+    model: Model,
+    codes_BN: Tensor,
+    given: Given,
+    order: Order,
+    dropped_B: Tensor | None = None,
+    view_BnC: Tensor | None = None,
 ) -> Tensor:
-    """Mean cross-entropy of every token, asked once, in the order (LPD section 3.1; PAR section 3.2; LlamaGen)."""
-    logits = teacher_logits(model, codes_BN, given, order, dropped_B)
+    """Mean cross-entropy of every token, asked once, in the order (LPD section 3.1; PAR section 3.2; LlamaGen; VAR
+    section 3.2, with ``view_BnC = tokenizer.teacher_input(codes, grid)``)."""
+    logits = teacher_logits(model, codes_BN, given, order, dropped_B, view_BnC)
     targets = codes_BN.gather(1, order.batch(codes_BN.shape[0]))
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
