@@ -99,7 +99,8 @@ def test_next_scale_models_are_taught_with_what_the_tokenizer_shows() -> None:
     system = toy("var")
     codes, labels, order = case("var")
     model = copy.deepcopy(system.models["main"])
-    shown = system.tokenizer.teacher_input(codes, system.grid)  # type: ignore[operator]
+    with torch.no_grad():
+        shown = system.tokenizer.teacher_input(codes, system.grid)  # type: ignore[operator]
     loss = order_cross_entropy(model, codes, labels, order, view_BnC=shown)  # type: ignore[arg-type]
     runner = Runner(system, order, labels, 3, guided=False)  # type: ignore[arg-type]
     canvas, surprise = Canvas.empty(3, system.grid.tokens), []
