@@ -98,7 +98,7 @@ def test_next_scale_models_are_taught_with_what_the_tokenizer_shows() -> None:
     """The loss is that of the laws which decoding asks when the true scales stand on the canvas; it can be followed."""
     system = toy("var")
     codes, labels, order = case("var")
-    model = copy.deepcopy(system.models["main"])
+    model = copy.deepcopy(system.models["main"]).requires_grad_(True)
     with torch.no_grad():
         shown = system.tokenizer.teacher_input(codes, system.grid)  # type: ignore[operator]
     loss = order_cross_entropy(model, codes, labels, order, view_BnC=shown)  # type: ignore[arg-type]
