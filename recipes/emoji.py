@@ -42,11 +42,9 @@ STEPS = {64: (64, 32, 24, 16, 12, 10, 8, 6), 256: (256, 128, 64, 32, 24, 20, 16,
 """Numbers of passes trained for, by tokens; one group table is drawn per batch (LPD section 4.1; its nine at 256)."""
 DROP = 0.1
 """Share of captions replaced by the null caption, for guidance."""
-PRESETS = {
-    "lpd": {"scale": 3.0, "temperature": 0.8, "top_p": 0.9},
-    "raster": {"scale": 1.5, "temperature": 0.5, "top_p": 0.9},
-}
-"""How the models are sampled unless the caller says otherwise; the best of benchmarks/compare.py --sweep for each."""
+PRESET = {"scale": 1.5, "temperature": 0.5, "top_p": 0.9}
+"""How the models are sampled unless the caller says otherwise: the best of benchmarks/compare.py --sweep, for LPD and for
+raster alike."""
 
 
 def emoji_64(tokenizer: Path, out: Path, *, steps: int = 6000, batch: int = 16, lr: float = 1.2e-3) -> None:
@@ -196,7 +194,7 @@ def export(system: System, data: EmojiSet, folder: Path, about: dict[str, str]) 
             "words": data.words.size,
             "slots": data.words.slots,
             "tokenizer": arguments_of(tokenizer),
-            **PRESETS[kind],
+            **PRESET,
         },
         words="words.json",
         about={"licence": "Apache-2.0", "data": "Noto emoji", "tokenizer": tokenizer_hash(tokenizer)} | about,
