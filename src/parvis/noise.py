@@ -29,16 +29,16 @@ _MIX2 = 0x94D049BB133111EB - (1 << 64)
 
 def _shift(h: Tensor, bits: int) -> Tensor:
     """Logical right shift of int64 (torch shifts the sign in)."""
-    return (h >> bits) & ((1 << (64 - bits)) - 1)
+    return (h >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _absorb(h: Tensor, word: Tensor | int) -> Tensor:
     """The next state of the chain: a bijection of ``word`` for a given ``h``, and of ``h`` for a given ``word``."""
     step = word * _GOLDEN
     h = h + (step if isinstance(step, Tensor) else (step + (1 << 63)) % (1 << 64) - (1 << 63))
-    h = (h ^ _shift(h, 30)) * _MIX1
-    h = (h ^ _shift(h, 27)) * _MIX2
-    return h ^ _shift(h, 31)
+    h = _shift(h, 30).bitwise_xor_(h).mul_(_MIX1)
+    h = _shift(h, 27).bitwise_xor_(h).mul_(_MIX2)
+    return _shift(h, 31).bitwise_xor_(h)
 
 
 class Noise:
