@@ -23,7 +23,7 @@ LAYERS = (
     ("data.codes",),
     ("decode",),
     ("system",),
-    ("request", "generate", "engine", "train", "evaluate", "edit", "results", "text"),
+    ("request", "generate", "engine", "train", "evaluate", "edit", "results", "prompting", "text"),
     ("systems",),
     ("weights.maps", "verify"),
     ("assemble",),

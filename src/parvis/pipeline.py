@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,17 +15,16 @@ from parvis.data.captions import Words
 from parvis.edit import Edit, Source, inpaint, outpaint, vary
 from parvis.errors import UsageError
 from parvis.generate import pixels, stream
-from parvis.model.context import Features, FeaturesCondition, Given
 from parvis.model.linear import pack
 from parvis.order import Order
 from parvis.output import to_images
 from parvis.planners import Planner, as_planner
 from parvis.precision import resolve, resolve_device
+from parvis.prompting import Prompts, ask
 from parvis.request import Request
 from parvis.results import Images, Step
 from parvis.sampling import Sampling
 from parvis.system import System
-from parvis.text import features_of
 from parvis.weights.catalog import locate
 from parvis.weights.config import FolderConfig
 from parvis.weights.folder import load_config
@@ -91,7 +89,7 @@ class Pipeline:
 
     def generate(
         self,
-        prompts: str | int | Sequence[str] | Sequence[int] = (),
+        prompts: Prompts = (),
         *,
         features: Tensor | str | Path | None = None,
         mask: Tensor | None = None,
@@ -123,7 +121,8 @@ class Pipeline:
             progress: called after every pass with how many are done and how many there will be, over all batches.
         """
         start = time.perf_counter()
-        asked, seeds, given = self._read(prompts, n, seed, features, mask)
+        asked, seeds, given = ask(self.system, self.words, prompts, n, seed, features, mask)
+        given = given.to(self.device)
         if batch < 1:
             raise UsageError(f"batch is {batch}; draw at least 1 picture at once")
         sampling = self._sampling(temperature, top_k, top_p)
@@ -157,7 +156,7 @@ class Pipeline:
 
     def stream(
         self,
-        prompts: str | int | Sequence[str] | Sequence[int] = (),
+        prompts: Prompts = (),
         *,
         features: Tensor | str | Path | None = None,
         mask: Tensor | None = None,
@@ -172,7 +171,8 @@ class Pipeline:
         edit: Edit | None = None,
     ) -> Iterator[Step]:
         """As :meth:`generate`, one :class:`Step` after every pass; ``step.images`` shows the canvas filling up."""
-        asked, seeds, given = self._read(prompts, n, seed, features, mask)
+        asked, seeds, given = ask(self.system, self.words, prompts, n, seed, features, mask)
+        given = given.to(self.device)
         planner = as_planner(order, slice(None), len(asked))
         sampling = self._sampling(temperature, top_k, top_p)
         values, known = self._kept(edit, seeds)
@@ -184,7 +184,7 @@ class Pipeline:
     def edit(
         self,
         image: Source,
-        prompts: str | int | Sequence[str] | Sequence[int],
+        prompts: Prompts,
         *,
         mask: Source | Tensor | None = None,
         margins: tuple[int, int, int, int] | None = None,
@@ -261,65 +261,6 @@ class Pipeline:
             preset.top_k if top_k is None else top_k,
             preset.top_p if top_p is None else top_p,
         )
-
-    def _read(
-        self,
-        prompts: str | int | Sequence[str] | Sequence[int],
-        n: int,
-        seed: int | Sequence[int],
-        features: Tensor | str | Path | None,
-        mask: Tensor | None,
-    ) -> tuple[list[str], list[int], Given]:
-        single: list[str | int] = [prompts] if isinstance(prompts, str | int) else list(prompts)
-        encoded = self._features(single, features, mask)
-        if encoded is not None and not single:
-            single = [f"features {i}" for i in range(len(encoded.values))]
-        if not single or n < 1:
-            raise UsageError(f"got {len(single)} prompts and n={n}; give at least one prompt and n of 1 or more")
-        asked = [prompt for prompt in single for _ in range(n)]
-        seeds = [seed + i for i in range(len(asked))] if isinstance(seed, int) else list(seed)
-        if len(seeds) != len(asked):
-            raise UsageError(f"{len(seeds)} seeds for {len(asked)} pictures; give one seed, or one per picture")
-        if encoded is not None:
-            if len(encoded.values) != len(single):
-                raise UsageError(f"{len(single)} prompts and features of {len(encoded.values)}; give as many of both")
-            index = torch.arange(len(asked)) // n
-            return (
-                [str(prompt) for prompt in asked],
-                seeds,
-                Features(encoded.values[index], encoded.visible[index]).to(self.device),
-            )
-        rows = [self._condition(prompt) for prompt in single]
-        given = torch.stack([rows[i // n] for i in range(len(asked))])
-        return [str(prompt) for prompt in asked], seeds, given.to(self.device)
-
-    def _features(
-        self, prompts: Sequence[str | int], features: Tensor | str | Path | None, mask: Tensor | None
-    ) -> Features | None:
-        """Text features for a system that takes them, one entry per prompt; ``None`` for any other system."""
-        condition = getattr(self.system.models["main"], "condition", None)
-        if not isinstance(condition, FeaturesCondition):
-            if features is not None or mask is not None:
-                raise UsageError(
-                    f"{self.name} draws from {self.system.takes}, not from text features; leave features out"
-                )
-            return None
-        texts = [str(prompt) for prompt in prompts]
-        return features_of(features, mask, texts, condition.prefix, condition.absent.shape[1])
-
-    def _condition(self, prompt: str | int) -> Tensor:
-        if self.system.takes == "words":
-            if not isinstance(prompt, str) or self.words is None:
-                raise UsageError(f"{self.name} draws from captions, got {prompt!r}; give a text such as 'red apple'")
-            encoded = self.words.encode(prompt)
-            if encoded.warning:
-                warnings.warn(f"{prompt!r}: {encoded.warning}; the rest is used", UserWarning, stacklevel=4)
-            return torch.tensor(encoded.ids)
-        classes = getattr(self.system.models["main"].condition, "classes", 0)
-        number = int(prompt) if isinstance(prompt, int) or prompt.isdigit() else -1
-        if not 0 <= number < classes:
-            raise UsageError(f"{self.name} draws from class numbers 0 to {classes - 1}, got {prompt!r}")
-        return torch.tensor(number)
 
 
 def load(

@@ -67,7 +67,7 @@ class Features:
     values: Tensor
     visible: Tensor
 
-    def __getitem__(self, part: slice) -> Features:
+    def __getitem__(self, part: slice | Tensor) -> Features:
         """Some of the batch."""
         return Features(self.values[part], self.visible[part])
 
