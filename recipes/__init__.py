@@ -11,6 +11,7 @@ RECIPES: dict[str, Callable[..., object]] = {
     "emoji-64": emoji.emoji_64,
     "emoji-64-raster": emoji.emoji_64_raster,
     "emoji-128": emoji.emoji_128,
+    "emoji-128-raster": emoji.emoji_128_raster,
 }
 """By the name that ``parvis train`` takes; each takes ``out`` and some of tokenizer, start, steps, batch and lr."""
 

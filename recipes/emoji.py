@@ -5,6 +5,7 @@
     parvis train emoji-64 --tokenizer runs/emoji-tokenizer/model
     parvis train emoji-64-raster --tokenizer runs/emoji-tokenizer/model
     parvis train emoji-128 --tokenizer runs/emoji-tokenizer/model --start runs/emoji-64/model
+    parvis train emoji-128-raster --tokenizer runs/emoji-tokenizer/model --start runs/emoji-64-raster/model
 
 What each run reached, on what machine and in how many hours, is in the model cards (src/parvis/bundled/*/README.md).
 """
@@ -63,6 +64,15 @@ def emoji_128(tokenizer: Path, out: Path, *, start: Path, steps: int = 6000, bat
     state = {name: tensor.float() for name, tensor in small.models["main"].state_dict().items()}
     state["positions.table"] = lpd.stretched(state["positions.table"], small.grid, system.grid)
     system.models["main"].load_state_dict(state)
+    train(system, load_emoji(128), out, steps=steps, batch=batch, lr=lr)
+
+
+def emoji_128_raster(
+    tokenizer: Path, out: Path, *, start: Path, steps: int = 6000, batch: int = 8, lr: float = 8e-4
+) -> None:
+    """The raster baseline at 128 x 128: 256 passes; started from emoji-64-raster, whose rotations reach further."""
+    system, (small, _) = build(tokenizer, 128, "raster"), read_folder(start)
+    system.models["main"].load_state_dict(small.models["main"].float().state_dict())
     train(system, load_emoji(128), out, steps=steps, batch=batch, lr=lr)
 
 
