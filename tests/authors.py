@@ -14,9 +14,9 @@ from torch import Tensor
 from parvis.system import System
 from parvis.systems import PUBLISHED, SYSTEMS
 from parvis.weights.layouts import LAYOUTS, layout_of
-from toys import FAMILIES, NAMES, toy
+from toys import EVERY, FAMILIES, toy
 
-TOYS = tuple(name for name in NAMES if FAMILIES.get(name, name) in LAYOUTS)
+TOYS = tuple(name for name in EVERY if FAMILIES.get(name, name) in LAYOUTS)
 
 
 @contextmanager

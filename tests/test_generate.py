@@ -55,7 +55,7 @@ def test_a_stream_that_is_left_early_leaves_nothing_behind() -> None:
 
 
 def test_a_decoder_of_no_fixed_length_promises_no_total() -> None:
-    system = replace(toy("raster"), decoder=jacobi(4), fixed_passes=False)
+    system = replace(toy("raster"), decoder=jacobi(4), passes_per_group=None)
     totals = {event.total for event in stream(system, ask("raster"))}
     assert totals == {None}
 

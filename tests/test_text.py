@@ -12,12 +12,17 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 from torch import Tensor
 
+import parvis
+from authors import model_state, published_toys, tokenizer_state
 from parvis import text
+from parvis.cli import main
 from parvis.errors import DataError, UsageError
 from parvis.pipeline import Pipeline
 from parvis.text import encode, features_of, pad_left, read_features
+from parvis.weights.convert import convert
 from toys import BUILDERS
 
 
@@ -148,6 +153,42 @@ def test_wrong_calls_say_what_is_wrong(pipeline: Pipeline) -> None:
     raster = Pipeline(BUILDERS["raster"](), device="cpu", precision="fp32")
     with pytest.raises(UsageError, match="draws from classes, not from text features"):
         raster.generate([1], features=torch.randn(1, 3, 6))
+
+
+def test_the_command_draws_from_a_file_of_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    safetensors.torch.save_file({"features": values, "mask": mask}, "f.safetensors")
+    for part, state in (("model", model_state("text")), ("vq", tokenizer_state("text"))):
+        safetensors.torch.save_file(state, f"{part}.safetensors")
+    with published_toys():
+        convert("model.safetensors", "toy-text", "toy", tokenizer="vq.safetensors")
+        call = ["generate", "--model", "./toy", "--features", "f.safetensors", "--precision", "fp32", "--seed", "3"]
+        assert main([*call, "-n", "2"]) == 0
+        want = parvis.load("./toy", device="cpu", precision="fp32").generate(features=values, mask=mask, n=2, seed=3)
+        assert sorted(path.name for path in Path("out").iterdir()) == [
+            f"{i:03d}-features-{i // 2}.png" for i in range(4)
+        ]
+        for path, image in zip(sorted(Path("out").iterdir()), want, strict=True):
+            with Image.open(path) as written:
+                assert written.tobytes() == image.tobytes()
+        assert main([*call, "one", "two", "-o", "named"]) == 0 and Path("named/001-two.png").is_file()
+        capsys.readouterr()
+        assert main(["show", "named/001-two.png"]) == 0
+        assert "takes the text features it was drawn from" in capsys.readouterr().out
+        for wrong, said in (
+            ([*call, "one"], "1 prompts and features of 2"),
+            ([*call[:4], "none.npy"], "none.npy: no text features"),
+            ([*call[:4], "model.safetensors"], "no text features"),
+            ([*call, "--classes", "1"], "not both"),
+            (["generate", "--features", "f.safetensors", "--model", "emoji"], "not from text features"),
+        ):
+            assert main(wrong) in (1, 2), wrong
+            error = capsys.readouterr().err
+            assert said in error and error.count("\n") == 1, error
 
 
 def test_without_the_extra_it_is_named(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,7 @@ def _xar() -> System:
     order = lambda grid, steps, noise: cells(grid, 2)  # noqa: E731
     return _system(
         "toy-xar", _kl(), _randomise(model, 7), order=order, preset=Preset(6, 2.0), decoder=denoise(times(3)),
-        guidance=xar.by_cell, edits="prefix", fixed_passes=False,
+        guidance=xar.by_cell, edits="prefix", passes_per_group=3,
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from parvis.system import System
 
 @dataclass(frozen=True)
 class Progress:
-    """What :func:`stream` yields: the canvas after pass ``index`` (from 1) of ``total`` (``None`` where not fixed)."""
+    """What :func:`stream` yields: the canvas after pass ``index`` (from 1) of ``total`` (``None`` where nobody knows)."""
 
     index: int
     total: int | None
@@ -92,7 +92,8 @@ def stream(system: System, request: Request, device: torch.device | str = "cpu")
     """Generate pass by pass; the canvas of every event is the live one, so copy what must be kept."""
     with torch.inference_mode():
         job, runner = begin(system, request, torch.device(device))
-    total = len(job.order.sizes) if system.fixed_passes else None
+    often = system.passes_per_group
+    total = None if often is None else often * len(job.order.sizes)
     process = run(system.decoder, job, runner)
     index = 0
     while True:

@@ -142,7 +142,7 @@ class Pipeline:
             drawn = pixels(self.system, last.canvas)
             images += to_images(drawn if edit is None else edit.pasted(drawn))
         settings: dict[str, object] = {
-            "steps": passes,
+            "steps": passes // (self.system.passes_per_group or 1),
             "order": order if isinstance(order, str) else "own" if order is None else "custom",
             "guidance": self.system.preset.guidance if guidance is None else guidance,
             "temperature": sampling.temperature,
@@ -150,6 +150,7 @@ class Pipeline:
             "top_p": sampling.top_p,
             "precision": str(self.dtype).removeprefix("torch."),
             **({} if edit is None else {"edit": edit.what}),
+            **({} if features is None else {"features": "given"}),
         }
         seconds = time.perf_counter() - start
         return Images(tuple(images), tuple(asked), tuple(seeds), passes, seconds, self.name, settings)

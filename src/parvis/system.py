@@ -25,7 +25,7 @@ class Preset:
     """How a system is sampled when the caller says nothing: the published setting where there is one.
 
     Attributes:
-        steps: passes. guidance: classifier-free guidance scale; 1 means none. sampling: temperature, top-k, top-p.
+        steps: groups of the order: passes, where every group is asked once. guidance: classifier-free guidance scale; 1 means none. sampling: temperature, top-k, top-p.
     """
 
     steps: int
@@ -48,7 +48,7 @@ class System:
         preset: how it is sampled by default.
         around: plans the order round known tokens; without it they are left out of the order made without them.
         edits: which known tokens it can be given: ``any`` set, a ``prefix`` of its order, or ``none``.
-        fixed_passes: one pass per group of the order (False where a decoder may need fewer or more).
+        passes_per_group: how often a decoder asks every group of the order; ``None`` where that depends on what is drawn.
         takes: what conditions it: ``classes`` (long [B]), ``words`` (captions) or ``features`` (of a text encoder).
     """
 
@@ -64,7 +64,7 @@ class System:
     around: Around | None = None
     edits: Edits = "any"
     takes: Literal["classes", "words", "features"] = "classes"
-    fixed_passes: bool = True
+    passes_per_group: int | None = 1
 
     def __post_init__(self) -> None:
         if "main" not in self.models:

@@ -128,11 +128,11 @@ def _flan_t5() -> tuple[Any, Any]:
         library = import_module("transformers")
     except ImportError as error:
         raise UsageError(
-            "drawing from a text needs its T5 features: pip install 'parvis[text]', or give features=... (a tensor or "
-            "a .safetensors or .npy file)"
+            "drawing from a text needs its T5 features: pip install 'parvis[text]', or give features=... "
+            "(a tensor), or --features (a .safetensors or .npy file)"
         ) from error
     try:
         return library.AutoTokenizer.from_pretrained(ENCODER), library.T5EncoderModel.from_pretrained(ENCODER).eval()
     except Exception as error:  # the library's own, the network's, the disk's
         said = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise UsageError(f"{ENCODER} cannot be loaded ({said}); give features=... instead") from error
+        raise UsageError(f"{ENCODER} cannot be loaded ({said}); give features=... or --features instead") from error

@@ -134,7 +134,7 @@ def test_jacobi_continues_what_is_known(window: int) -> None:
     whole, _ = generate(system, request)
     known = torch.arange(16).expand(2, -1) < 5
     edited = replace(request, values=whole.values, known=known)
-    parallel, passes = generate(replace(system, decoder=jacobi(window), fixed_passes=False), edited)
+    parallel, passes = generate(replace(system, decoder=jacobi(window), passes_per_group=None), edited)
     assert torch.equal(parallel.values, whole.values) and passes <= 11
 
 

@@ -205,6 +205,6 @@ def test_jacobi_equals_sequential(seed: int, window: int, greedy: bool) -> None:
     raster = toy("raster")
     request = ask(raster, 2, seed, sampling=Sampling(top_k=1) if greedy else Sampling())
     sequential, _ = generate(raster, request)
-    parallelised, passes = generate(replace(raster, decoder=jacobi(window), fixed_passes=False), request)
+    parallelised, passes = generate(replace(raster, decoder=jacobi(window), passes_per_group=None), request)
     assert torch.equal(parallelised.values, sequential.values)
     assert passes <= raster.grid.tokens

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import pickle
+import re
 import subprocess
 import zipfile
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from parvis.weights.checkpoint import bare, open_checkpoint
 from parvis.weights.convert import Options, convert
 from parvis.weights.export import export
 from parvis.weights.folder import load_config, verify_folder
+from parvis.weights.layouts import LAYOUTS
 from parvis.weights.match import Match
 from toys import given as condition_of
 from toys import toy
@@ -100,7 +102,8 @@ def test_what_is_converted_generates_the_same_by_its_preset(name: str, tmp_path:
         images = pipeline.generate(features=condition.values, mask=condition.visible)  # type: ignore[union-attr]
     else:
         images = pipeline.generate([0, 1]) if toy(name).takes == "classes" else pipeline.generate(["a", "b"])
-    assert images.passes == toy(name).preset.steps and len(images) == 2
+    assert images.passes == toy(name).preset.steps * (toy(name).passes_per_group or 1) and len(images) == 2
+    assert images.settings["steps"] == toy(name).preset.steps
     assert images.settings["guidance"] == toy(name).preset.guidance
     for key, tensor in toy(name).models["main"].state_dict().items():
         assert torch.equal(pipeline.system.models["main"].state_dict()[key], tensor)
@@ -417,3 +420,48 @@ def test_a_tokenizer_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert_same(read(tmp_path / "back.pt", "model"), tokenizer_state("lpd"))
     with pytest.raises(UsageError, match="--part tokenizer"):
         export(tmp_path / "f", tmp_path / "back.pt")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_tokenizer_of_latents_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """As kl16.ckpt is kept, with the weights of its training loss."""
+    from parvis.tokenizer.folder import load_tokenizer, read_tokenizer
+    from parvis.tokenizer.kl import KL
+    from parvis.weights.layouts import TOKENIZERS
+
+    tokenizer = toy("mar").tokenizer
+    assert isinstance(tokenizer, KL)
+    monkeypatch.setitem(TOKENIZERS, "kl-toy", lambda: KL(tokenizer.config))
+    extra = {"loss.discriminator.main.0.weight": torch.ones(2), "loss.logvar": torch.ones(())}
+    file = write(tmp_path / "kl16.ckpt", {"model": tokenizer_state("mar") | extra})
+    matches: list[Match] = []
+    convert(file, "kl-toy", tmp_path / "f", options=Options(told=matches.append))
+    assert matches[0].dropped == tuple(sorted(extra))
+    pixels = torch.rand(1, 3, 8, 8) * 2 - 1
+    assert torch.equal(read_tokenizer(tmp_path / "f").encode(pixels), tokenizer.encode(pixels))
+    export(tmp_path / "f", tmp_path / "back.pt", part="tokenizer")
+    assert_same(read(tmp_path / "back.pt", "model"), tokenizer_state("mar"))
+    with pytest.raises(WeightsError, match="tokenizer of latents, which has no codes"):
+        load_tokenizer(tmp_path / "f")
+    assert main(["tokenizer", "info", str(tmp_path / "f")]) == 0
+    assert re.search(r"^channels +3$", capsys.readouterr().out, re.M)
+    model = write(tmp_path / "m.safetensors", model_state("mar"))
+    convert(model, "toy-mar", tmp_path / "g", tokenizer=tmp_path / "f")
+    verify_folder(tmp_path / "g")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", ["mar", "xar"])
+def test_latent_systems_take_the_average_and_export_it_as_both(name: str, tmp_path: Path) -> None:
+    """Their training files hold ``model`` and ``model_ema``; they sample with the second and load both."""
+    averaged = model_state(name)
+    derived = set(LAYOUTS[name].derived(toy(name)))
+    latest = {key: tensor if key in derived else tensor + 1 for key, tensor in averaged.items()}
+    parameters = {key: tensor for key, tensor in averaged.items() if key not in derived}
+    file = write(tmp_path / "checkpoint-last.pth", {"model": latest, "model_ema": parameters, "epoch": 799})
+    codes = write(tmp_path / "kl16.ckpt", {"model": tokenizer_state(name)})
+    for options, want in ((Options(), averaged), (Options(ema=False), latest)):
+        convert(file, f"toy-{name}", tmp_path / "f", tokenizer=codes, options=options)
+        export(tmp_path / "f", tmp_path / "back.pth")
+        for key in ("model", "model_ema"):
+            assert_same(read(tmp_path / "back.pth", key), want)

@@ -189,7 +189,8 @@ def test_the_table_speaks_of_published_systems_and_of_their_presets() -> None:
             system = PUBLISHED[entry.system]()
         assert entry.results
         preset = system.preset
-        own = [result for result in entry.results if result.steps == preset.steps]
+        passes = preset.steps * (system.passes_per_group or 1)
+        own = [result for result in entry.results if result.steps == passes]
         assert own, f"{entry.system} is published with other numbers of passes than its preset"
         for result in own:
             assert result.guidance == preset.guidance
@@ -197,6 +198,12 @@ def test_the_table_speaks_of_published_systems_and_of_their_presets() -> None:
         printed = float(entry.size[:-1]) * {"M": 1e6, "B": 1e9}[entry.size[-1]]  # rounded, cut off, or of a relative
         count = sum(parameter.numel() for parameter in system.models["main"].parameters())
         assert abs(count / printed - 1) < 0.15, entry.system
+
+
+@pytest.mark.parametrize(("name", "file"), [("mar-b-256", "checkpoint-last.pth"), ("xar-l-256", "kl16.ckpt")])
+def test_what_is_not_on_the_hub_is_said_before_anything_is_fetched(name: str, file: str) -> None:
+    with pytest.raises(UsageError, match=rf"{file} is not on the Hub .* with --tokenizer kl16\.ckpt"):
+        load(f"hf:{name}")
 
 
 def test_the_list_of_weights_has_a_row_for_every_result(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,13 +14,18 @@ from torch import Tensor
 
 from authors import TOYS, model_state
 from parvis.assemble import published
+from parvis.decode.denoise import denoise
 from parvis.grid import Grid
+from parvis.model.transformer import Size
+from parvis.order import cells
 from parvis.pipeline import load
-from parvis.systems import PUBLISHED, SYSTEMS
+from parvis.system import Preset, System
+from parvis.systems import PUBLISHED, SYSTEMS, xar
+from parvis.tokenizer.kl import KL, KLConfig
 from parvis.weights.convert import convert
 from parvis.weights.keys import is_bijection
-from parvis.weights.layouts import LAYOUTS, TOKENIZER_LAYOUTS, family, layout_of, var_buffers
-from toys import FAMILIES, NAMES, toy
+from parvis.weights.layouts import LAYOUTS, TOKENIZER_LAYOUTS, family, layout_of, var_buffers, xar_buffers
+from toys import EVERY, FAMILIES, toy
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -28,7 +33,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 def test_every_family_with_public_weights_has_a_layout_and_a_toy() -> None:
     families = {family(name) for name in PUBLISHED}
     assert families <= set(LAYOUTS)
-    assert {FAMILIES.get(name, name) for name in NAMES} >= families
+    assert {FAMILIES.get(name, name) for name in EVERY} >= families
     assert {type(toy(name).tokenizer) for name in TOYS} <= set(TOKENIZER_LAYOUTS)
 
 
@@ -86,6 +91,21 @@ def test_buffers_that_the_authors_store_are_made_as_they_make_them(name: str) ->
     assert len(made) == 4
     for key, tensor in made.items():
         assert torch.equal(tensor, golden[f"weights.{key}"]) and tensor.dtype == golden[f"weights.{key}"].dtype
+
+
+def test_the_buffers_of_xar_are_made_as_its_authors_make_them() -> None:
+    golden = safetensors.torch.load_file(GOLDEN / "xar.safetensors")
+    grid, tokenizer = Grid.image(16, 16), KL(KLConfig(channels=32, multipliers=(1,)))
+    model = xar.transformer(Size(1, 48, 3, 128), grid, 8)
+    system = System(
+        name="xar", cite="", grid=grid, tokenizer=tokenizer, models={"main": model},
+        order=lambda grid, steps, noise: cells(grid, 8), decoder=denoise(((1.0, 0.0),)), guidance=xar.by_cell,
+        preset=Preset(4),
+    )  # fmt: skip
+    made = xar_buffers(system)
+    assert set(made) == {key[8:] for key in golden if key.startswith("weights.") and (".rope." in key or "mask" in key)}
+    for key, tensor in made.items():
+        torch.testing.assert_close(tensor, golden[f"weights.{key}"], atol=1e-6, rtol=0)
 
 
 def written(path: Path, content: object) -> Path:

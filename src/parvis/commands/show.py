@@ -62,17 +62,18 @@ def show_picture(path: Path, as_json: bool) -> int:
         print_json({**facts, "command": again})
         return 0
     print_facts(facts)
-    missing = "the picture it began with" if facts.get("edit") else "the program that made its order"
+    kept = {"edit": "the picture it began with", "features": "the text features it was drawn from"}
+    missing = next((what for key, what in kept.items() if facts.get(key)), "the program that made its order")
     print(f"\nagain: {again}" if again else f"\nTo draw it again takes {missing}.")
     return 0
 
 
 def command_of(origin: Origin) -> str | None:
     """The command that draws the picture again; ``None`` where its order has no name, or where it began with a
-    picture."""
+    picture or text features."""
     settings = dict(origin.settings)
     order = settings.get("order", "own")
-    if order == "custom" or settings.get("edit"):
+    if order == "custom" or settings.get("edit") or settings.get("features"):
         return None
     what = ["--classes", origin.prompt] if origin.prompt.isdigit() else [origin.prompt]
     words = ["parvis", "generate", *what, "--model", origin.model, "--seed", str(origin.seed)]
@@ -87,7 +88,7 @@ def command_of(origin: Origin) -> str | None:
 
 def show_model(args: argparse.Namespace) -> int:
     from parvis.assemble import build, published
-    from parvis.chart import Chart, as_text, frames, still
+    from parvis.chart import SYMBOLS, Chart, as_text, frames, still
     from parvis.files import check_writable
     from parvis.noise import Noise
     from parvis.output import save_animation, save_png
@@ -113,7 +114,8 @@ def show_model(args: argparse.Namespace) -> int:
         print_json({**facts, "cite": bibtex(system.cite), "sizes": list(order.sizes)})
         return 0
     print_facts(facts)
-    print("\norder of seed 0, by the pass that writes each token (1 to 9, then a to z):\n")
+    many = f"; {len(order.sizes)} of them share these" if len(order.sizes) > len(SYMBOLS) else ""
+    print(f"\norder of seed 0, by the group of each token (1 to 9, then a to z{many}):\n")
     print(as_text(chart) if len(system.grid.scales) == 1 else pyramid(system))
     print(f"\ncite:\n{bibtex(system.cite)}")
     return 0
@@ -135,7 +137,7 @@ def of_system(system: System) -> dict[str, Any]:
         "draws from": system.takes,
         "pictures": f"{grid.width * factor} x {grid.height * factor} pixels",
         "tokens": f"{grid.tokens}{scales}, {values}",
-        "passes": f"{preset.steps}",
+        "passes": passes(system),
         "guidance": f"{preset.guidance:g}",
         "sampling": f"temperature {preset.sampling.temperature:g}, top-k {preset.sampling.top_k}, "
         f"top-p {preset.sampling.top_p:g}",
@@ -144,6 +146,14 @@ def of_system(system: System) -> dict[str, Any]:
         **{f"model {name}": parameters(model) for name, model in system.models.items()},
         "tokenizer size": parameters(system.tokenizer),
     }
+
+
+def passes(system: System) -> str:
+    """How often the model is asked, and for what where that is not one group a time."""
+    steps, often = system.preset.steps, system.passes_per_group
+    if often == 1:
+        return f"{steps}"
+    return f"at most {system.grid.tokens}" if often is None else f"{steps * often}: {often} for each of {steps} groups"
 
 
 def from_folder(config: FolderConfig) -> dict[str, str]:

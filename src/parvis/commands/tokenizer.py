@@ -63,20 +63,20 @@ def run_info(args: argparse.Namespace) -> int:
     from parvis.assemble import build, published
     from parvis.meta import without_memory
     from parvis.systems import PUBLISHED
-    from parvis.tokenizer.folder import KIND, build_tokenizer
+    from parvis.tokenizer.folder import KINDS, build_tokenizer
     from parvis.weights.catalog import find
     from parvis.weights.folder import load_config
 
     config = published(args.model) if args.model in PUBLISHED else load_config(find(args.model, PUBLISHED))
     with without_memory():
-        tokenizer: Tokenizer = build_tokenizer(config) if config.system == KIND else build(config).tokenizer
+        tokenizer: Tokenizer = build_tokenizer(config) if config.system in KINDS else build(config).tokenizer
     facts: dict[str, Any] = {
         "kind": type(tokenizer).__name__,
         "factor": tokenizer.factor,
         **({"codes": tokenizer.vocabulary} if tokenizer.channels is None else {"channels": tokenizer.channels}),
         "parameters": sum(parameter.numel() for parameter in tokenizer.parameters()),
     }
-    if config.system == KIND:
+    if config.system in KINDS:
         facts |= {key: recorded(value) for key, value in config.about.items()}
     elif "tokenizer" in config.about:
         facts["hash"] = config.about["tokenizer"]
@@ -156,13 +156,13 @@ def pairs(
 def open_tokenizer(name: str) -> Tokenizer:
     """The tokenizer of a folder of its own, or of a model, in float32."""
     from parvis.assemble import read_folder
-    from parvis.tokenizer.folder import KIND, load_tokenizer
+    from parvis.tokenizer.folder import KINDS, read_tokenizer
     from parvis.weights.catalog import find
     from parvis.weights.folder import load_config
 
     folder = find(name)
-    if load_config(folder).system == KIND:
-        return load_tokenizer(folder).float().eval()
+    if load_config(folder).system in KINDS:
+        return read_tokenizer(folder).float().eval()
     return read_folder(folder)[0].tokenizer.float().eval()
 
 

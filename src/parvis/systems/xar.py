@@ -35,7 +35,7 @@ SIZES = {
 }
 """Of the encoder and of the decoder each."""
 GUIDANCE = {"b": 2.7, "l": 2.3, "h": 2.2}
-SOLVER = {"b": 50, "l": 50, "h": 50}
+SOLVER = {"b": 40, "l": 50, "h": 50}
 
 
 def transformer(size: Size, grid: Grid, cell: int, *, channels: int = 16, classes: int = 1000) -> DenoisingTransformer:
@@ -109,6 +109,7 @@ def xar(
         raise UnknownName("xAR size", size, SIZES)
     tokenizer = tokenizer or KL(KLConfig())
     grid = tokenizer.grid(resolution, resolution)
+    solver = times(solver_steps or SOLVER[size])
     return System(
         name=f"xar-{size}-{resolution}",
         cite=CITE,
@@ -116,9 +117,9 @@ def xar(
         tokenizer=tokenizer,
         models={"main": transformer(SIZES[size], grid, cell, channels=tokenizer.config.z_channels, classes=classes)},
         order=lambda grid, steps, noise: cells(grid, cell),
-        decoder=denoise(times(solver_steps or SOLVER[size])),
+        decoder=denoise(solver),
         guidance=by_cell,
         preset=Preset(steps=len(cells(grid, cell).sizes), guidance=GUIDANCE[size]),
         edits="prefix",
-        fixed_passes=False,
+        passes_per_group=len(solver),
     )

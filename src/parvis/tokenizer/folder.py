@@ -3,47 +3,66 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from parvis.errors import WeightsError
+from parvis.errors import ParvisError, WeightsError
 from parvis.meta import without_memory
+from parvis.tokenizer.base import Tokenizer
+from parvis.tokenizer.kl import KL, KLConfig
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
 from parvis.weights.config import FolderConfig
 from parvis.weights.folder import expectation, load_config, load_tensors, save_folder
 
 FILE = "tokenizer.safetensors"
 KIND = "vqgan"
-"""What ``config.json`` calls the system of a tokenizer alone."""
+KINDS: dict[str, Callable[..., Tokenizer]] = {
+    KIND: lambda **arguments: VQGAN(VQConfig(**arguments)),
+    "kl": lambda **arguments: KL(KLConfig(**arguments)),
+}
+"""What ``config.json`` calls the system of a tokenizer alone; called with its ``arguments``."""
 
 
-def arguments_of(tokenizer: VQGAN) -> dict[str, object]:
+def arguments_of(tokenizer: VQGAN | KL) -> dict[str, Any]:
     """The tokenizer's config as ``config.json`` holds it."""
-    arguments: dict[str, object] = json.loads(json.dumps(asdict(tokenizer.config)))
+    arguments: dict[str, Any] = json.loads(json.dumps(asdict(tokenizer.config)))
     return arguments
 
 
-def save_tokenizer(folder: Path, tokenizer: VQGAN, about: Mapping[str, str] | None = None) -> None:
+def config_of(tokenizer: VQGAN | KL, about: Mapping[str, str] | None = None) -> FolderConfig:
+    """The ``config.json`` of a tokenizer alone."""
+    return FolderConfig("kl" if isinstance(tokenizer, KL) else KIND, arguments_of(tokenizer), about=about or {})
+
+
+def save_tokenizer(folder: Path, tokenizer: VQGAN | KL, about: Mapping[str, str] | None = None) -> None:
     """Write ``tokenizer`` as a model folder, whole or not at all."""
-    config = FolderConfig(system=KIND, arguments=arguments_of(tokenizer), about=about or {})  # type: ignore[arg-type]
-    save_folder(folder, config, {FILE: tokenizer.state_dict()})
+    save_folder(folder, config_of(tokenizer, about), {FILE: tokenizer.state_dict()})
 
 
-def build_tokenizer(config: FolderConfig) -> VQGAN:
+def build_tokenizer(config: FolderConfig) -> Tokenizer:
     """The tokenizer that ``config`` describes, without memory. Raises WeightsError where it describes none."""
     try:
         with without_memory():
-            return VQGAN(VQConfig(**config.arguments))  # type: ignore[arg-type]
-    except TypeError as error:
+            return KINDS[config.system](**config.arguments)
+    except (TypeError, ParvisError) as error:
         raise WeightsError(f"config.json does not describe a tokenizer: {error}") from error
 
 
-def load_tokenizer(folder: Path) -> VQGAN:
-    """Read what :func:`save_tokenizer` wrote. Raises WeightsError where it is damaged or something else."""
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a folder of its own, of any kind. Raises WeightsError where it is damaged or something else."""
     config = load_config(folder)
-    if config.system != KIND:
+    if config.system not in KINDS:
         raise WeightsError(f"{folder} holds a {config.system!r} system, not a tokenizer; give a folder of one")
     tokenizer = build_tokenizer(config)
     tokenizer.load_state_dict(load_tensors(folder, expectation(tokenizer), file=FILE, config=config), assign=True)
     return tokenizer.eval()
+
+
+def load_tokenizer(folder: Path) -> VQGAN:
+    """As :func:`read_tokenizer`, for those who need codes. Raises WeightsError for a tokenizer of latents as well."""
+    tokenizer = read_tokenizer(folder)
+    if not isinstance(tokenizer, VQGAN):
+        raise WeightsError(f"{folder} holds a tokenizer of latents, which has no codes; give one of codes, such as vq16")
+    return tokenizer

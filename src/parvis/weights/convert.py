@@ -20,7 +20,7 @@ from parvis.system import System
 from parvis.systems import PUBLISHED
 from parvis.tokenizer.base import Tokenizer
 from parvis.tokenizer.folder import FILE as TOKENIZER_FILE
-from parvis.tokenizer.folder import KIND, arguments_of
+from parvis.tokenizer.folder import config_of
 from parvis.weights.checkpoint import Group, open_checkpoint
 from parvis.weights.config import FolderConfig
 from parvis.weights.folder import MODEL_FILE, expectation, load_config, load_tensors, save_folder
@@ -58,8 +58,8 @@ def convert(
     """Write a model folder from a checkpoint of the authors' code; returns its config.
 
     Args:
-        source: ``.pt``, ``.pth``, ``.ckpt`` or safetensors. name: a published system, or ``vq16`` or ``vq8`` for a
-            tokenizer alone. out: the folder; a model folder that is there is replaced.
+        source: ``.pt``, ``.pth``, ``.ckpt`` or safetensors. name: a published system, or a name of ``TOKENIZERS``
+            for a tokenizer alone. out: the folder; a model folder that is there is replaced.
         tokenizer: the tokenizer's checkpoint, or a Parvis folder with one; may be left out where ``source`` holds both.
         about: free texts for ``config.json``.
 
@@ -78,8 +78,7 @@ def convert(
             with without_memory():
                 alone = TOKENIZERS[name]()
             tensors = take(groups, place, alone, layout_of(alone), "tokenizer", options)
-            config = FolderConfig(KIND, arguments_of(alone), about=notes)  # type: ignore[arg-type]
-            return save_folder(target, config, {TOKENIZER_FILE: tensors})
+            return save_folder(target, config_of(alone, notes), {TOKENIZER_FILE: tensors})
         with without_memory():
             system = PUBLISHED[name]()
         model = take(groups, place, system.models["main"], LAYOUTS[family(name)], "model", options, system.grid)

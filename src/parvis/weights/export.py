@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from parvis.assemble import build
 from parvis.errors import UsageError
 from parvis.files import new_file
-from parvis.tokenizer.folder import KIND, load_tokenizer
+from parvis.tokenizer.folder import KINDS, read_tokenizer
 from parvis.weights.folder import MODEL_FILE, expectation, load_config, load_tensors
 from parvis.weights.layouts import LAYOUTS, Layout, layout_of
 
@@ -39,17 +39,17 @@ def export(folder: str | Path, out: str | Path, *, part: str = "model") -> int:
             nested: dict[str, Any] = state
             for key in reversed(layout.nesting):
                 nested = {key: nested}
-            torch.save(nested, partial)
+            torch.save(nested | dict.fromkeys(layout.also, state), partial)
     return len(state)
 
 
 def theirs(folder: Path, part: str) -> tuple[dict[str, Tensor], Layout]:
     """The authors' state dict of one part of a model folder, and how they keep it."""
     config = load_config(folder)
-    if config.system == KIND:
+    if config.system in KINDS:
         if part != "tokenizer":
             raise UsageError(f"{folder} holds a tokenizer and nothing else; give --part tokenizer")
-        alone = load_tokenizer(folder)
+        alone = read_tokenizer(folder)
         return _renamed(alone.state_dict(), alone, layout_of(alone))
     system = build(config)
     if config.system not in LAYOUTS:

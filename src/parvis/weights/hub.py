@@ -20,7 +20,7 @@ from parvis.errors import UsageError, WeightsError
 from parvis.weights.checkpoint import SUFFIXES
 from parvis.weights.convert import convert
 from parvis.weights.folder import load_config
-from parvis.weights.public import PUBLIC, PublicWeights, public
+from parvis.weights.public import BY_HAND, PUBLIC, PublicWeights, public
 
 PREFIX = "hf:"
 _NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+|[\w.-]+)(@(?P<revision>[\w./-]+))?")
@@ -51,6 +51,12 @@ def fetch(name: str) -> Path:
     folder = cache_folder() / "models" / "--".join(parts).replace("/", "--")
     if (folder / "config.json").is_file():
         return folder
+    for source, named in ((entry.repo, entry.file), entry.tokenizer):
+        if source in BY_HAND:
+            raise UsageError(
+                f"{name}: its {named} is not on the Hub ({BY_HAND[source]}); download its weights and `parvis convert` "
+                f"them, with --tokenizer {entry.tokenizer[1]}"
+            )
     file = _download(entry.repo, entry.file or _only_checkpoint(entry.repo, revision), revision)
     tokenizer = _download(*entry.tokenizer, None)
     about = {"repository": f"{entry.repo}@{revision or 'main'}", "licence of the authors' code": entry.licence}

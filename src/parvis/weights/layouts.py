@@ -17,9 +17,12 @@ from torch import Tensor, nn
 from parvis.assemble import published
 from parvis.errors import WeightsError
 from parvis.grid import Grid
+from parvis.model.denoising import DenoisingTransformer
+from parvis.noise import Noise
 from parvis.system import System
 from parvis.systems import lpd
 from parvis.tokenizer.base import Tokenizer
+from parvis.tokenizer.kl import KL, KLConfig
 from parvis.tokenizer.multiscale import MultiScaleVQ
 from parvis.tokenizer.vqgan import CONFIGS, VQGAN
 from parvis.weights import maps
@@ -35,6 +38,7 @@ class Layout:
 
     Attributes:
         keys: the names. nesting: keys that lead to it in the file, e.g. ``("model",)``; empty: the file itself.
+        also: keys under which their code expects the same state dict once more (weights and their average).
         ema: whether the authors sample with the averaged weights where a file has both.
         derived: what their code expects in the state dict besides.
         stretch: our name of the table of positions and how to interpolate it to another grid, if the family does that.
@@ -42,6 +46,7 @@ class Layout:
 
     keys: KeyMap
     nesting: tuple[str, ...] = ("model",)
+    also: tuple[str, ...] = ()
     ema: bool = False
     derived: Derived = lambda part: {}
     stretch: tuple[str, Callable[[Tensor, Grid, Grid], Tensor]] | None = None
@@ -56,6 +61,28 @@ def var_buffers(system: System) -> dict[str, Tensor]:
     depth, width = sum(name.endswith("attention.log_scale") for name in state), state["view.weight"].shape[0]
     zeros = {f"blocks.{i}.attn.zero_k_bias": torch.zeros(width) for i in range(depth)}
     return {"lvl_1L": level_L[None], "attn_bias_for_masking": mask_LL[None, None], **zeros}
+
+
+def xar_buffers(system: System) -> dict[str, Tensor]:
+    """xAR's stored buffers: the mask between cells, and in every block the rotary tables, in the order of the cells."""
+    model = system.models["main"]
+    assert isinstance(model, DenoisingTransformer)
+    state = model.state_dict()
+    order = system.order(system.grid, system.preset.steps, Noise((0,)))
+    group_N = torch.arange(len(order.sizes)).repeat_interleave(torch.tensor(order.sizes))
+    mask_NN = torch.zeros(order.tokens, order.tokens).masked_fill(group_N[:, None] < group_N, -torch.inf)
+    share = model.encoder[0].width // model.heads // 4
+    frequencies = 1 / 10000.0 ** (torch.arange(share, dtype=torch.float32) / share)
+    angles_NE = (system.grid.coords()[order.positions, 2:].float()[:, :, None] * frequencies).flatten(1)
+    tables = {"freqs": frequencies} | {
+        f"freqs_{name}": turn(angles_NE).repeat_interleave(2, -1)
+        for name, turn in (("cos", torch.cos), ("sin", torch.sin))
+    }
+    blocks = [key.split(".attention.")[0] for key in state if key.endswith("attention.qkv.weight")]
+    stored = (block.replace(".", "_blocks.") for block in blocks)
+    return {"mask": mask_NN[None, None]} | {
+        f"{block}.attn.rope.{name}": table.clone() for block in stored for name, table in tables.items()
+    }
 
 
 def vq_usage(tokenizer: VQGAN) -> dict[str, Tensor]:
@@ -73,20 +100,26 @@ LAYOUTS: dict[str, Layout] = {
     "llamagen": Layout(maps.LLAMAGEN),
     "llamagen-t2i": Layout(maps.LLAMAGEN),
     "lpd": Layout(maps.LPD, stretch=("positions.table", lpd.stretched)),
+    "mar": Layout(maps.MAR, nesting=("model_ema",), also=("model",), ema=True),
     "nar": Layout(maps.NAR),
     "par": Layout(maps.PAR),
     "randar": Layout(maps.RANDAR, nesting=()),
     "var": Layout(maps.VAR, nesting=(), derived=var_buffers),
+    "xar": Layout(maps.XAR, nesting=("model_ema",), also=("model",), ema=True, derived=xar_buffers),
 }
 """Family -> where its transformer is kept."""
 
 TOKENIZER_LAYOUTS: dict[type[Tokenizer], Layout] = {
+    KL: Layout(maps.KL16),
     VQGAN: Layout(maps.VQ16, derived=vq_usage),
     MultiScaleVQ: Layout(maps.VAR_VQ, nesting=(), derived=var_usage),
 }
 """Kind of tokenizer -> where its weights are kept."""
 
-TOKENIZERS: dict[str, Callable[[], VQGAN]] = {name: partial(VQGAN, config) for name, config in CONFIGS.items()}
+TOKENIZERS: dict[str, Callable[[], VQGAN | KL]] = {
+    **{name: partial(VQGAN, config) for name, config in CONFIGS.items()},
+    "kl16": partial(KL, KLConfig()),
+}
 """Tokenizers that can be converted alone, by name."""
 
 

@@ -133,6 +133,12 @@ MAR = KeyMap(
         ("diffloss.net.final_layer.adaLN_modulation.1.{leaf}", "head.adapt.1.{leaf}"),
         ("diffloss.net.final_layer.linear.{leaf}", "head.out.{leaf}"),
     ),
+    lead=(
+        ("encoder_pos_embed_learned", 1),
+        ("mask_token", 2),
+        ("decoder_pos_embed_learned", 1),
+        ("diffusion_pos_embed_learned", 1),
+    ),
 )
 
 XAR = KeyMap(
@@ -158,6 +164,7 @@ XAR = KeyMap(
         "mask",
         *(f"{stack}_blocks.{{i}}.attn.rope.{name}" for stack in ("encoder", "decoder") for name in _ROPE),
     ),
+    lead=(("encoder_pos_embed_learned", 1), ("decoder_pos_embed_learned", 1)),
 )
 
 VQ16 = KeyMap(rules=(("{path}", "{path}"),), drop=("quantize.codebook_used",))

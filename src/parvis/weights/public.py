@@ -44,8 +44,8 @@ class PublicWeights:
     """Weights of one published system.
 
     Attributes:
-        system: a name of PUBLISHED. size: parameters as the authors print them. repo: on the Hugging Face Hub. file: in
-            it; empty: the only checkpoint there.
+        system: a name of PUBLISHED. size: parameters as the authors print them. repo: on the Hugging Face Hub, or one of
+            BY_HAND. file: in it; empty: the only checkpoint there.
         nesting: where the state dict is in the file. tokenizer: (repo, file) of the tokenizer's weights.
         licence: of the authors' code; the weights' own, where they state another, is on the repo's page.
     """
@@ -61,7 +61,11 @@ class PublicWeights:
 
 
 _LLAMAGEN, _VAR, _T2I = "FoundationVision/LlamaGen", "FoundationVision/var", "peizesun/llamagen_t2i"
+_MAR, _XAR = "github.com/LTH14/mar", "OliverRen/xAR"
+BY_HAND = {_MAR: "its page links to it, on Dropbox"}
+"""Repositories that are not on the Hub -> where their files are."""
 VQ16, VQ16_T2I, VAR_VQ = (_LLAMAGEN, "vq_ds16_c2i.pt"), (_T2I, "vq_ds16_t2i.pt"), (_VAR, "vae_ch160v4096z32.pth")
+KL16 = (_MAR, "kl16.ckpt")
 
 
 def _llamagen(size: str, count: str, pixels: int, scale: float, fid: float) -> PublicWeights:
@@ -128,6 +132,24 @@ def _randar_l() -> PublicWeights:
     return PublicWeights("randar-l-256", "0.3B", "ziqipang/RandAR", file, "state dict", VQ16, "MIT", (result,))
 
 
+def _mar(size: str, count: str, scale: float, fid: float, inception: float) -> PublicWeights:
+    result = Result(
+        256, scale, fid, "README", inception, "linear in what is decoded", "random, cosine schedule, 100 diffusion steps",
+        evaluator=FIDELITY, per_class=50,
+    )  # fmt: skip
+    return PublicWeights(f"mar-{size}-256", count, _MAR, "checkpoint-last.pth", "model_ema", KL16, "MIT", (result,))
+
+
+def _xar(size: str, count: str, scale: float, solver: int, fid: float) -> PublicWeights:
+    result = Result(
+        4 * solver, scale, fid, "arXiv 2502.20388; settings: README", schedule="linear in the cell",
+        order=f"4 cells, {solver} solver steps each", evaluator=FIDELITY, per_class=50,
+    )  # fmt: skip
+    return PublicWeights(
+        f"xar-{size}-256", count, _XAR, f"xAR-{size.upper()}.pth", "not known", KL16, "none stated", (result,)
+    )
+
+
 PUBLIC: tuple[PublicWeights, ...] = (
     _llamagen("B", "111M", 256, 2.0, 5.46),
     _llamagen("B", "111M", 384, 2.0, 6.09),
@@ -151,6 +173,12 @@ PUBLIC: tuple[PublicWeights, ...] = (
     _arpg("l", "320M", "300m", 5.0, 2.38),
     _arpg("xl", "719M", "700m", 6.0, 2.02),
     _arpg("xxl", "1.3B", "1b", 7.5, 1.91),
+    _mar("b", "208M", 2.9, 2.31, 281.7),
+    _mar("l", "479M", 3.0, 1.78, 296.0),
+    _mar("h", "943M", 3.2, 1.55, 303.7),
+    _xar("b", "172M", 2.7, 40, 1.72),
+    _xar("l", "608M", 2.3, 50, 1.28),
+    _xar("h", "1.1B", 2.2, 50, 1.24),
     _var(16, "310M", 256, 3.55),
     _var(20, "600M", 256, 2.95),
     _var(24, "1.0B", 256, 2.33),
