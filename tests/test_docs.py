@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from parvis.assemble import published
+from parvis.systems import PUBLISHED
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"])
 page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -39,6 +42,13 @@ def test_every_page_is_in_the_list() -> None:
     listed = (ROOT / "docs" / "README.md").read_text()
     for path in (ROOT / "docs").glob("*.md"):
         assert path.name == "README.md" or f"({path.name})" in listed, f"docs/README.md does not list {path.name}"
+
+
+def test_every_published_family_is_in_the_tables_of_systems() -> None:
+    tables = (ROOT / "docs" / "systems.md").read_text().split("## Passes")
+    families = {published(name).system for name in PUBLISHED}
+    assert families <= set(re.findall(r"^\| `([a-z0-9-]+)`", tables[0], re.M))
+    assert {name.removesuffix("-t2i") for name in families} <= set(re.findall(r"^\| `([a-z]+)`", tables[1], re.M))
 
 
 def test_every_module_of_the_package_is_in_the_map() -> None:

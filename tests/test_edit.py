@@ -101,6 +101,13 @@ def test_a_picture_of_another_shape_is_cut_only_when_asked() -> None:
         ),
         (lambda: inpaint(picture(), mask(), SIZE), "marks nothing"),
         (lambda: inpaint(picture(), mask((0, 0, 32, 32)), SIZE), "marks everything"),
+        (
+            lambda: inpaint(
+                picture(), mask(*((x, y, x + 1, y + 1) for x in range(0, 32, 8) for y in range(3, 32, 8))), SIZE
+            ).known(GRID, FACTOR, [0]),
+            "touches every token",
+        ),
+        (lambda: outpaint(picture(), (30000, 30000, 30000, 30000), SIZE), "60032 x 60032 pixels, more than the limit"),
         (lambda: inpaint(picture(), torch.zeros(32, 32), SIZE), r"bool \[H, W\]"),
         (lambda: outpaint(picture(), (0, 0, 0, 0), SIZE), "not all 0"),
         (lambda: outpaint(picture(), (-1, 0, 4, 0), SIZE), "0 or more"),

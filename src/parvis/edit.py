@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from parvis.data.picture import read_image, read_mask
+from parvis.data.picture import PIXEL_LIMIT, read_image, read_mask
 from parvis.errors import UsageError
 from parvis.grid import Grid
 from parvis.noise import ORDER, Noise
@@ -47,12 +47,17 @@ class Edit:
         """The tokens that stay, bool [B, N]: those without a pixel to redraw, or for a variation ``keep`` N at random.
 
         Raises:
-            UsageError: the grid is not one plain image.
+            UsageError: the grid is not one plain image, or the mask touches every token.
         """
         if not grid.flat:
             raise UsageError(f"only systems with one token per cell edit; this one has scales {grid.scales}")
         if self.redraw is not None:
             cells = F.max_pool2d(self.redraw[None, None].float(), factor).flatten() > 0
+            if bool(cells.all()):
+                raise UsageError(
+                    f"the mask touches every token ({factor} x {factor} pixels each), so nothing is kept for the model "
+                    "to see; mark less, or generate from the prompt alone"
+                )
             return (~cells).expand(len(seeds), -1)
         count = min(max(1, round(self.keep * grid.tokens)), grid.tokens - 1)
         first = Noise(seeds).permutation(grid.tokens, ORDER)[:, :count]
@@ -116,14 +121,19 @@ def outpaint(
         size, feather, crop: as for :func:`inpaint`, for the frame.
 
     Raises:
-        DataError: a file that cannot be read. UsageError: margins that are negative or all 0, or a frame of another
-            shape.
+        DataError: a file that cannot be read. UsageError: margins that are negative or all 0, a frame that is too
+            large, or one of another shape.
     """
     picture = read_image(image)
     left, top, right, bottom = margins
     if min(margins) < 0 or not any(margins):
         raise UsageError(f"margins (left, top, right, bottom) are 0 or more and not all 0; got {margins}")
     whole = (picture.width + left + right, picture.height + top + bottom)
+    if whole[0] * whole[1] > PIXEL_LIMIT:
+        raise UsageError(
+            f"with its margins the picture has {_times(whole)} pixels, more than the limit of {PIXEL_LIMIT}; give "
+            "smaller margins, or scale the picture down first"
+        )
     frame, marked = Image.new("RGB", whole, (255, 255, 255)), Image.new("L", whole, 255)
     frame.paste(picture, (left, top))
     marked.paste(0, (left, top, left + picture.width, top + picture.height))

@@ -26,7 +26,7 @@ from parvis.system import System
 
 @dataclass(frozen=True)
 class Progress:
-    """What :func:`stream` yields: the canvas after pass ``index`` (from 1) of ``total`` (``None`` where nobody knows)."""
+    """What :func:`stream` yields: the canvas after pass ``index`` (from 1) of ``total`` (``None``: unknown)."""
 
     index: int
     total: int | None

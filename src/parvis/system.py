@@ -25,7 +25,8 @@ class Preset:
     """How a system is sampled when the caller says nothing: the published setting where there is one.
 
     Attributes:
-        steps: groups of the order: passes, where every group is asked once. guidance: classifier-free guidance scale; 1 means none. sampling: temperature, top-k, top-p.
+        steps: groups of the order, which are passes where every group is asked once.
+        guidance: classifier-free guidance scale; 1 means none. sampling: temperature, top-k, top-p.
     """
 
     steps: int
@@ -48,7 +49,8 @@ class System:
         preset: how it is sampled by default.
         around: plans the order round known tokens; without it they are left out of the order made without them.
         edits: which known tokens it can be given: ``any`` set, a ``prefix`` of its order, or ``none``.
-        passes_per_group: how often a decoder asks every group of the order; ``None`` where that depends on what is drawn.
+        passes_per_group: how often a decoder asks every group of the order; ``None`` where it depends on what is
+            drawn.
         takes: what conditions it: ``classes`` (long [B]), ``words`` (captions) or ``features`` (of a text encoder).
     """
 

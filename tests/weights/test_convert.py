@@ -329,6 +329,9 @@ def test_another_system_or_size_is_named(tmp_path: Path) -> None:
     wide = write(tmp_path / "w.safetensors", {key: torch.cat([tensor, tensor]) for key, tensor in state.items()})
     with pytest.raises(WeightsError, match=r"names are those of .*toy-raster, but no published size has these shapes"):
         convert(wide, "toy-raster", tmp_path / "f")
+    half = write(tmp_path / "h.safetensors", dict(sorted(model_state("lpd").items())[3:]))
+    with pytest.raises(WeightsError, match=r"3 missing .*it looks like a part of toy-lpd: fetch it again"):
+        convert(half, "toy-lpd", tmp_path / "f")
     alien = write(tmp_path / "a.safetensors", {"conv.weight": torch.zeros(3)})
     with pytest.raises(WeightsError, match="of no system that Parvis knows"):
         convert(alien, "toy-raster", tmp_path / "f")

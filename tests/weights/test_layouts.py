@@ -12,8 +12,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from authors import TOYS, model_state
-from parvis.assemble import published
+from authors import TOYS, model_state, nested
+from parvis.assemble import published, random_system
 from parvis.decode.denoise import denoise
 from parvis.grid import Grid
 from parvis.model.transformer import Size
@@ -113,15 +113,32 @@ def written(path: Path, content: object) -> Path:
     return path
 
 
+SMALLEST = {
+    "llamagen-b-256": None, "llamagen-t2i-xl-256": None, "lpd-l-256": None, "par-l-384-4x": None, "nar-b-256": None,
+    "arpg-l-256": None, "randar-l-256": None, "mar-b-256": 8, "xar-b-256": None, "var-d16-256": None,
+}  # fmt: skip
+"""The smallest published size of every family -> passes. MAR's preset of 256 is cut to 8 for the sake of time."""
+
+
 @pytest.mark.slow
-def test_a_published_size_from_random_weights_draws_by_its_preset(tmp_path: Path) -> None:
-    """llamagen-b-256 with VQ-16, random weights in the authors' files: 111 and 72 million parameters."""
-    system = load("llamagen-b-256", random_weights=0, device="cpu", precision="fp32").system
-    layout = LAYOUTS["llamagen"]
-    state, _ = layout.keys.invert(system.models["main"].state_dict())
-    codes, _ = TOKENIZER_LAYOUTS[type(system.tokenizer)].keys.invert(system.tokenizer.state_dict())
-    model = written(tmp_path / "c2i_B_256.pt", {"model": state, "args": argparse.Namespace()})
-    tokenizer = written(tmp_path / "vq_ds16_c2i.pt", {"model": codes})
-    convert(model, "llamagen-b-256", tmp_path / "f", tokenizer=tokenizer)
-    images = load(tmp_path / "f", device="cpu").generate(207)
-    assert images.passes == 256 and images[0].size == (256, 256)
+@pytest.mark.parametrize("name", SMALLEST)
+def test_a_published_size_from_random_weights_draws_by_its_preset(name: str, tmp_path: Path) -> None:
+    """Random weights of full size in the authors' two files, nested as theirs are; converted, loaded, drawn."""
+    system = random_system(name, 0)
+    model, codes = LAYOUTS[family(name)], layout_of(system.tokenizer)
+    state = model.keys.invert(system.models["main"].state_dict())[0] | model.derived(system)
+    kept = codes.keys.invert(system.tokenizer.state_dict())[0] | codes.derived(system.tokenizer)
+    args = {} if not model.nesting else {"args": argparse.Namespace(), "epoch": 1}
+    file = written(tmp_path / "model.pth", nested(state, *model.nesting) | args)
+    tokenizer = written(tmp_path / "tokenizer.pth", nested(kept, *codes.nesting))
+    often, preset, side = system.passes_per_group or 1, system.preset, system.grid.width * system.tokenizer.factor
+    features = torch.randn(1, 7, 2048) if system.takes == "features" else None
+    del system, state, kept
+    convert(file, name, tmp_path / "f", tokenizer=tokenizer)
+    file.unlink()
+    images = load(tmp_path / "f", device="cpu").generate(
+        () if features is not None else 207, features=features, steps=SMALLEST[name]
+    )
+    assert images.passes == (SMALLEST[name] or preset.steps) * often and images[0].size == (side, side)
+    assert images.settings["guidance"] == preset.guidance
+    assert images.settings["top_k"] == preset.sampling.top_k and images.settings["top_p"] == preset.sampling.top_p

@@ -26,7 +26,9 @@ def add(commands: Commands) -> None:
         ),
     )
     parser.add_argument("file", type=Path, help="checkpoint: .pt, .pth, .ckpt or .safetensors")
-    parser.add_argument("--system", required=True, metavar="NAME", help="what it is, e.g. lpd-l-256; or vq16, vq8, kl16")
+    parser.add_argument(
+        "--system", required=True, metavar="NAME", help="what it is, e.g. lpd-l-256; or vq16, vq8, kl16"
+    )
     add_out(parser, "the model folder to write", required=True)
     parser.add_argument(
         "--tokenizer", type=Path, metavar="FILE", help="the tokenizer's checkpoint, or a folder with it"

@@ -47,7 +47,7 @@ def add(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.classes and (args.prompts or args.features) or not (args.prompts or args.classes or args.features):
+    if (args.classes and (args.prompts or args.features)) or not (args.prompts or args.classes or args.features):
         raise UsageError('give prompts, as in `parvis generate "red apple"`, or --classes, or --features; not both')
     if args.features is not None:
         from parvis.text import read_features

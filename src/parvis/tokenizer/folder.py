@@ -64,5 +64,7 @@ def load_tokenizer(folder: Path) -> VQGAN:
     """As :func:`read_tokenizer`, for those who need codes. Raises WeightsError for a tokenizer of latents as well."""
     tokenizer = read_tokenizer(folder)
     if not isinstance(tokenizer, VQGAN):
-        raise WeightsError(f"{folder} holds a tokenizer of latents, which has no codes; give one of codes, such as vq16")
+        raise WeightsError(
+            f"{folder} holds a tokenizer of latents, which has no codes; give one of codes, such as vq16"
+        )
     return tokenizer

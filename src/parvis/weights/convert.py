@@ -137,7 +137,7 @@ def choose(
 
 def looks_like(groups: Sequence[Group], source: Path) -> str:
     """What a checkpoint is instead, by comparing it with everything published; one phrase."""
-    whole, partly = [], set[str]()
+    whole, short, partly = [], list[str](), set[str]()
     families = {key for key, layout in LAYOUTS.items() if any(_speaks(group, layout) for group in groups)}
     for name in (*(name for name in PUBLISHED if family(name) in families), *TOKENIZERS):
         with without_memory():
@@ -149,10 +149,14 @@ def looks_like(groups: Sequence[Group], source: Path) -> str:
         _, found = choose(groups, source, needed, layout, "", None)
         if found.complete:
             whole.append(name)
+        elif not found.unexpected and not found.misshaped and len(found.matched) > len(needed) // 2:
+            short.append(name)
         elif not found.unexpected and len(found.matched) > len(needed) // 2:
             partly.add(name if name in TOKENIZERS else family(name))
     if whole:
         return f"it looks like {' or '.join(whole[:4])}: give that to --system"
+    if short:
+        return f"it looks like a part of {' or '.join(short[:4])}: fetch it again, or ask for the whole of it"
     if partly:
         return f"its names are those of {' or '.join(sorted(partly))}, but no published size has these shapes"
     return "its names are of no system that Parvis knows"

@@ -71,7 +71,7 @@ def xar_buffers(system: System) -> dict[str, Tensor]:
     order = system.order(system.grid, system.preset.steps, Noise((0,)))
     group_N = torch.arange(len(order.sizes)).repeat_interleave(torch.tensor(order.sizes))
     mask_NN = torch.zeros(order.tokens, order.tokens).masked_fill(group_N[:, None] < group_N, -torch.inf)
-    share = model.encoder[0].width // model.heads // 4
+    share = state["encoder.0.attention.qkv.weight"].shape[1] // model.heads // 4
     frequencies = 1 / 10000.0 ** (torch.arange(share, dtype=torch.float32) / share)
     angles_NE = (system.grid.coords()[order.positions, 2:].float()[:, :, None] * frequencies).flatten(1)
     tables = {"freqs": frequencies} | {

@@ -44,8 +44,8 @@ class PublicWeights:
     """Weights of one published system.
 
     Attributes:
-        system: a name of PUBLISHED. size: parameters as the authors print them. repo: on the Hugging Face Hub, or one of
-            BY_HAND. file: in it; empty: the only checkpoint there.
+        system: a name of PUBLISHED. size: parameters as the authors print them. repo: on the Hugging Face Hub, or one
+            of BY_HAND. file: in it; empty: the only checkpoint there.
         nesting: where the state dict is in the file. tokenizer: (repo, file) of the tokenizer's weights.
         licence: of the authors' code; the weights' own, where they state another, is on the repo's page.
     """
@@ -134,7 +134,7 @@ def _randar_l() -> PublicWeights:
 
 def _mar(size: str, count: str, scale: float, fid: float, inception: float) -> PublicWeights:
     result = Result(
-        256, scale, fid, "README", inception, "linear in what is decoded", "random, cosine schedule, 100 diffusion steps",
+        256, scale, fid, "README", inception, "linear in what is decoded", "random, cosine, 100 diffusion steps",
         evaluator=FIDELITY, per_class=50,
     )  # fmt: skip
     return PublicWeights(f"mar-{size}-256", count, _MAR, "checkpoint-last.pth", "model_ema", KL16, "MIT", (result,))
