@@ -23,8 +23,8 @@ PROMPTS = (
     "deciduous tree", "red heart", "blue heart", "clock face six oclock", "france flag", "japan flag", "rocket",
     "sailboat", "rainbow", "soccer ball",
 )  # fmt: skip
-FRAMES_OF = 8
-ROUNDS, ENOUGH = 3, 1.0
+FRAMES_OF = 4
+ROUNDS, ENOUGH = 3, 0.5
 """A model is timed until so many rounds are done or so many seconds have passed."""
 
 
