@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from parvis.errors import UsageError, WeightsError
-from parvis.verify import arpg, llamagen, lpd, mar, multiscale, nar, par, randar, var, vqgan, xar
+from parvis.verify import arpg, llamagen, lpd, lpd_orders, mar, multiscale, nar, par, randar, var, vqgan, xar
 from parvis.verify.case import Case, read_case
 from parvis.verify.compare import Check
 
@@ -19,6 +19,7 @@ __all__ = ["CHECKS", "Check", "verify"]
 CHECKS: dict[str, Callable[[Case], Iterator[Check]]] = {
     "LlamaGen class-conditional": llamagen.check,
     "LlamaGen text-conditional": llamagen.check,
+    "LPD order": lpd_orders.check,
     "LPD": lpd.check,
     "MAR": mar.check,
     "PAR": par.check,
