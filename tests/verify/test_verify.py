@@ -16,8 +16,8 @@ from parvis.verify import verify
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = (
-    "arpg", "llamagen_c2i", "llamagen_t2i", "lpd", "lpd_orders", "mar", "nar", "par_4", "par_16", "randar", "var", "var_shared_aln",
-    "var_vqvae", "vq16_deep", "vq16_wide", "xar",
+    "arpg", "llamagen_c2i", "llamagen_t2i", "lpd", "lpd_orders", "mar", "nar", "par_4", "par_16", "randar", "var",
+    "var_shared_aln", "var_vqvae", "vq16_deep", "vq16_wide", "xar",
 )  # fmt: skip
 
 
