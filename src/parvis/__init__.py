@@ -1,7 +1,7 @@
 """Parvis: autoregressive visual generation, made parallel.
 
     import parvis
-    model = parvis.load("emoji-64")
+    model = parvis.load("emoji")
     model.generate("woman astronaut dark skin", seed=1)[0].save("astronaut.png")
 
 Names are imported when they are first used, so that ``import parvis`` and ``parvis --help`` are quick.

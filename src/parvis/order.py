@@ -111,15 +111,9 @@ class Order:
         positions = self.batch(rows) if many else self.positions
         by_rank = known.to(positions.device).expand_as(positions).gather(-1, positions)
         by_rank[..., : self.given] = True
-        counts = by_rank.sum(dim=-1).flatten().tolist()
-        if min(counts) != max(counts):
-            raise UsageError(
-                f"every image of a batch must know equally many positions; got {min(counts)}..{max(counts)}"
-            )
-        if counts[0] == self.tokens:
-            raise UsageError(f"all {self.tokens} positions are known: nothing is left to generate")
+        count = _known_alike(by_rank)
         first = (~by_rank).to(torch.uint8).argsort(dim=-1, stable=True)
-        return Order(positions.gather(-1, first), _rescale(self.sizes, self.tokens - counts[0]), counts[0])
+        return Order(positions.gather(-1, first), _rescale(self.sizes, self.tokens - count), count)
 
 
 def known_first(known: Tensor | None, tokens: int, batch: int) -> Tensor:
@@ -136,12 +130,17 @@ def known_first(known: Tensor | None, tokens: int, batch: int) -> Tensor:
     if known.dtype != torch.bool or known.shape not in ((tokens,), (batch, tokens)):
         raise UsageError(f"known is bool [{tokens}] or [{batch}, {tokens}]; got {known.dtype} {list(known.shape)}")
     known = known.cpu().expand(batch, tokens)
-    counts = known.sum(1).tolist()
+    return known.nonzero()[:, 1].reshape(batch, _known_alike(known))
+
+
+def _known_alike(known: Tensor) -> int:
+    """How many of the positions of every image are known, bool [N] or [B, N]: equally many and not all."""
+    counts, tokens = known.sum(dim=-1).flatten().tolist(), known.shape[-1]
     if min(counts) != max(counts):
         raise UsageError(f"every image of a batch must know equally many positions; got {min(counts)}..{max(counts)}")
     if counts[0] == tokens:
         raise UsageError(f"all {tokens} positions are known: nothing is left to generate")
-    return known.nonzero()[:, 1].reshape(batch, counts[0])
+    return int(counts[0])
 
 
 def _is_permutation(positions: Tensor) -> bool:
