@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from recipes import emoji, tokenizer
+from recipes import emoji, fashion_tokenizers, tokenizer
 
 RECIPES: dict[str, Callable[..., object]] = {
     "emoji-64": emoji.emoji_64,
@@ -15,7 +15,12 @@ RECIPES: dict[str, Callable[..., object]] = {
 }
 """By the name that ``parvis train`` takes; each takes ``out`` and some of tokenizer, start, steps, batch and lr."""
 
-TOKENIZERS: dict[str, Callable[..., object]] = {"emoji": tokenizer.emoji_tokenizer}
+TOKENIZERS: dict[str, Callable[..., object]] = {
+    "emoji": tokenizer.emoji_tokenizer,
+    "fashion-vq": fashion_tokenizers.fashion_vq,
+    "fashion-kl": fashion_tokenizers.fashion_kl,
+    "fashion-multiscale": fashion_tokenizers.fashion_multiscale,
+}
 """By the name that ``parvis tokenizer train`` takes; each takes ``out`` and some of steps, batch and lr."""
 
 __all__ = ["RECIPES", "TOKENIZERS"]

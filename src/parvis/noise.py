@@ -19,8 +19,8 @@ from torch import Tensor
 
 from parvis.errors import UsageError
 
-ORDER = 1 << 20
-"""Draws from here on are for orders; 0, 1, .. are for token values."""
+CHOICE, ORDER = 1 << 19, 1 << 20
+"""Draws 0, 1, .. are for values; those from ``CHOICE`` on decide which values are kept, from ``ORDER`` on orders."""
 
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # 2^64 / golden ratio, as int64
 _MIX1 = 0xBF58476D1CE4E5B9 - (1 << 64)

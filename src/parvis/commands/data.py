@@ -11,8 +11,8 @@ from parvis.commands import command
 if TYPE_CHECKING:
     from parvis.commands import Commands
 
-SETS = ("emoji",)
-EXAMPLES = ("parvis data fetch emoji", "parvis data fetch emoji --from ~/downloads")
+SETS = ("emoji", "fashion")
+EXAMPLES = ("parvis data fetch emoji", "parvis data fetch fashion", "parvis data fetch emoji --from ~/downloads")
 
 
 def add(commands: Commands) -> None:
@@ -28,8 +28,9 @@ def add(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from parvis.data import fetch_emoji
+    from parvis.data import fetch_emoji, fetch_fashion
 
-    folder = fetch_emoji(args.cache, given=args.given)
+    fetch = {"emoji": fetch_emoji, "fashion": fetch_fashion}[args.set]
+    folder = fetch(args.cache, given=args.given)
     print(f"-> {folder}")
     return 0

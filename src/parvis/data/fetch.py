@@ -53,6 +53,14 @@ FONT = Package(
     ("apt-get", "download", "fonts-noto-color-emoji=2.042-0+deb12u1"),
     "images Apache-2.0, font SIL OFL 1.1",
 )
+FASHION = Package(
+    "dataset-fashion-mnist",
+    "0.0~git20200523.55506a9-1",
+    "dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb",
+    "39e172fe32dd318ebb3e512220c3beea2fa47d7e20bab348fb4e0922d6beefc0",
+    ("apt-get", "download", "dataset-fashion-mnist=0.0~git20200523.55506a9-1"),
+    "MIT",
+)
 
 
 def cache_root(root: Path | str | None = None) -> Path:

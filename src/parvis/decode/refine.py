@@ -9,6 +9,7 @@ from torch import Tensor
 
 from parvis.decode.job import Decoder, Job, Steps
 from parvis.errors import UsageError
+from parvis.noise import CHOICE
 
 
 def kept(size: int, steps: int) -> tuple[int, ...]:
@@ -26,28 +27,36 @@ def kept(size: int, steps: int) -> tuple[int, ...]:
     return tuple(shares)
 
 
-def refine(steps: int) -> Decoder:
+def refine(steps: int, temperature: float = 0.0) -> Decoder:
     """Ask every group ``steps`` times: keep the most confident values, mask and ask the others again.
 
-    The draft of a pass holds the kept values and -1 where masked. Confidence is the law's probability of the drawn
-    value; pass t draws with draw t, so a value asked again is drawn afresh. A group is written once, when complete.
+    The draft of a pass holds the kept values and -1 where masked. Confidence is the log probability of the drawn
+    value plus, in pass t = 1..T, ``temperature`` (1 - t / T) times a Gumbel number (MaskGIT's released sampler: 4.5);
+    pass t draws with draw t, so a value asked again is drawn afresh. A group is written once, when complete.
 
     Raises:
-        UsageError: ``steps`` < 1.
+        UsageError: ``steps`` < 1, ``temperature`` < 0.
     """
-    if steps < 1:
-        raise UsageError(f"steps is how many passes a group takes, at least 1; got {steps}")
+    if steps < 1 or not temperature >= 0:
+        raise UsageError(
+            f"refinement takes at least 1 step at a temperature of at least 0; got {steps} and {temperature}"
+        )
 
     def decode(job: Job) -> Steps:
         for group in job.groups:
             start, stop = job.order.bounds[group : group + 2]
             draft = job.canvas.values.new_full((job.canvas.batch, stop - start), -1)
-            for draw, keep in enumerate(kept(stop - start, steps)):
+            shares = kept(stop - start, steps)
+            for draw, keep in enumerate(shares):
                 ask = job.ask(group, draft=draft)
                 prediction = yield ask
                 fresh = prediction.sample(job.noise, ask.positions, job.sampling, draw)
                 values = torch.where(draft < 0, fresh, draft)
-                draft = _mask(values, prediction.log_prob(values).masked_fill(draft >= 0, math.inf), keep)
+                confidence = prediction.log_prob(values)
+                if temperature and keep < stop - start:
+                    uniform = job.noise.uniform(ask.positions, CHOICE + draw).clamp(1e-7, 1 - 1e-7)
+                    confidence = confidence - temperature * (1 - (draw + 1) / len(shares)) * (-uniform.log()).log()
+                draft = _mask(values, confidence.masked_fill(draft >= 0, math.inf), keep)
             job.canvas.write(job.ask(group).positions, draft)
 
     return decode

@@ -104,10 +104,15 @@ class Runner:
                 f"{self.system.name}: the decoder guesses values inside a group, which this model cannot be shown; "
                 "choose the parallel decoder for this system"
             )
-        if model.drafts and (ask.draft is None or ask.time is None):
+        if model.timed and (ask.draft is None or ask.time is None):
             raise IncompatibleParts(
                 f"{self.system.name}: the model takes noise out of a draft, and the decoder gives it none; "
                 "choose the denoise decoder for this system"
+            )
+        if model.drafts and ask.draft is None:
+            raise IncompatibleParts(
+                f"{self.system.name}: the model is shown a draft with masks, and the decoder gives it none; "
+                "choose the refine decoder for this system"
             )
 
 

@@ -26,7 +26,8 @@ class Model(nn.Module, ABC):
         heads: of its attention.
         view: layer that reads what the tokenizer shows (content framing); ``None`` in the others.
         vocabulary: number of codes it predicts. channels: of the latents that it predicts instead; ``None`` for codes.
-        drafts: whether QUERY rows carry the draft of their group, at a time (xAR); else a group cannot be drafted.
+        drafts: whether QUERY rows carry the draft of their group (MaskGIT, xAR); else a group cannot be drafted.
+        timed: whether a draft is noisy, at a time (xAR).
     """
 
     grid: Grid
@@ -38,6 +39,7 @@ class Model(nn.Module, ABC):
     vocabulary: int
     channels: int | None = None
     drafts: bool = False
+    timed: bool = False
 
     def plan(self, sizes: tuple[int, ...]) -> RowPlan:
         """The row plan of an order with these group sizes, those of known groups first."""

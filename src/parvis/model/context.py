@@ -260,7 +260,7 @@ class FeaturesCondition(Condition):
         self.register_buffer("absent", torch.zeros(slots, features))
 
     def _rows(self, values: Tensor) -> Tensor:
-        rows: Tensor = self.fc2(F.gelu(self.fc1(values.to(self.fc1.weight.dtype)), approximate="tanh"))
+        rows: Tensor = self.fc2(F.gelu(self.fc1(values.to(self.absent.dtype)), approximate="tanh"))
         return rows
 
     def forward(self, given: Features) -> Context:

@@ -55,7 +55,7 @@ class DenoisingTransformer(Model):
     ) -> None:
         super().__init__()
         self.grid, self.framing, self.rule, self.view = grid, query, peers_and_context, None
-        self.vocabulary, self.channels, self.drafts = 0, channels, True
+        self.vocabulary, self.channels, self.drafts, self.timed = 0, channels, True, True
         self.heads, D = encoder[0].attention.heads, encoder[0].width
         self.condition, self.rotary, self.time = condition, rotary, TimeEmbedding(D)
         self.tokens, self.norm_in = nn.Linear(channels, D), RMSNorm(D, 1e-6)

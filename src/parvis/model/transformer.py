@@ -58,6 +58,7 @@ class Transformer(Model):
         query: learn one vector for all QUERY rows. view: linear map C -> D of QUERY rows' content instead.
         mask_row: the row of ``tokens`` that is the query vector, where there is no learned one (ARPG).
         pose: how the query vector becomes the row of a position, where positions are not added but turn it (RandAR).
+        drafts: a QUERY row shows the drafted code of its position where there is one; codes below 0 are masked (MaskGIT).
         fillers: number of learned EXTRA rows.
         norm_in: applied to every embedded row (LPD's ``z_proj_ln``).
         shared: one adaptive-norm network for all blocks (VAR-d36).
@@ -81,6 +82,7 @@ class Transformer(Model):
         mask_row: int | None = None,
         pose: Pose | None = None,
         view: nn.Linear | None = None,
+        drafts: bool = False,
         fillers: int = 0,
         norm_in: nn.Module | None = None,
         shared: nn.Module | None = None,
@@ -98,7 +100,7 @@ class Transformer(Model):
         )
         self.body, self.mask_row = body or Straight(), mask_row
         width, self.heads = blocks[0].attention.proj.out_features, blocks[0].attention.heads
-        self.pose, self.vocabulary = pose, head.out.out_features
+        self.pose, self.vocabulary, self.drafts = pose, head.out.out_features, drafts
         self.query = nn.Parameter(torch.zeros(width)) if query else None
         self.fillers = nn.Parameter(torch.zeros(fillers, width)) if fillers else None
 
@@ -173,6 +175,10 @@ class Transformer(Model):
             x = self.view(view_BnC.to(context.rows.dtype))
         else:
             x = self._query().expand(*at_Bn.shape, -1)
+            if self.drafts:
+                assert self.tokens is not None
+                codes_Bn = values_BN.gather(1, at_Bn)
+                x = torch.where(codes_Bn[..., None] < 0, x, self.tokens(codes_Bn.clamp_min(0)))
             if self.pose is not None and turn is not None:
                 x = self.pose(x, turn, self.heads)
         if self.positions is not None:

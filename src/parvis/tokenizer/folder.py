@@ -12,6 +12,7 @@ from parvis.errors import ParvisError, WeightsError
 from parvis.meta import without_memory
 from parvis.tokenizer.base import Tokenizer
 from parvis.tokenizer.kl import KL, KLConfig
+from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
 from parvis.weights.config import FolderConfig
 from parvis.weights.folder import expectation, load_config, load_tensors, save_folder
@@ -21,22 +22,25 @@ KIND = "vqgan"
 KINDS: dict[str, Callable[..., Tokenizer]] = {
     KIND: lambda **arguments: VQGAN(VQConfig(**arguments)),
     "kl": lambda **arguments: KL(KLConfig(**arguments)),
+    "multiscale": lambda **arguments: MultiScaleVQ(MultiScaleConfig(**arguments)),
 }
 """What ``config.json`` calls the system of a tokenizer alone; called with its ``arguments``."""
+Known = VQGAN | KL | MultiScaleVQ
 
 
-def arguments_of(tokenizer: VQGAN | KL) -> dict[str, Any]:
+def arguments_of(tokenizer: Known) -> dict[str, Any]:
     """The tokenizer's config as ``config.json`` holds it."""
     arguments: dict[str, Any] = json.loads(json.dumps(asdict(tokenizer.config)))
     return arguments
 
 
-def config_of(tokenizer: VQGAN | KL, about: Mapping[str, str] | None = None) -> FolderConfig:
+def config_of(tokenizer: Known, about: Mapping[str, str] | None = None) -> FolderConfig:
     """The ``config.json`` of a tokenizer alone."""
-    return FolderConfig("kl" if isinstance(tokenizer, KL) else KIND, arguments_of(tokenizer), about=about or {})
+    kind = "kl" if isinstance(tokenizer, KL) else "multiscale" if isinstance(tokenizer, MultiScaleVQ) else KIND
+    return FolderConfig(kind, arguments_of(tokenizer), about=about or {})
 
 
-def save_tokenizer(folder: Path, tokenizer: VQGAN | KL, about: Mapping[str, str] | None = None) -> None:
+def save_tokenizer(folder: Path, tokenizer: Known, about: Mapping[str, str] | None = None) -> None:
     """Write ``tokenizer`` as a model folder, whole or not at all."""
     save_folder(folder, config_of(tokenizer, about), {FILE: tokenizer.state_dict()})
 

@@ -91,6 +91,10 @@ class KL(Tokenizer):
     @torch.no_grad()
     def decode(self, values: Tensor, grid: Grid) -> Tensor:
         """Pixels ``[B, 3, H, W]`` of scaled latents ``[B, N, C]``; not clamped."""
-        latents = (values / self.config.scale).to(self.post_quant_conv.weight.dtype)
-        z_BChw = latents.transpose(1, 2).reshape(-1, self.config.z_channels, grid.height, grid.width)
-        return self.decoder(self.post_quant_conv(z_BChw.contiguous(memory_format=_FORMAT)))  # type: ignore[no-any-return]
+        z_BChw = (values / self.config.scale).transpose(1, 2).unflatten(2, (grid.height, grid.width))
+        return self.render(z_BChw)
+
+    def render(self, z_BChw: Tensor) -> Tensor:
+        """Pixels of latents that are not scaled; not clamped."""
+        z_BChw = z_BChw.to(self.post_quant_conv.weight.dtype).contiguous(memory_format=_FORMAT)
+        return self.decoder(self.post_quant_conv(z_BChw))  # type: ignore[no-any-return]

@@ -110,14 +110,14 @@ class MultiScaleVQ(Tokenizer):
         if scale == 0:
             return torch.zeros(len(values), h * w, self.config.z_channels, device=values.device)
         *_, f_hat = self.quantize.sums(values, grid, scale)
-        return _shrink(f_hat, h, w).flatten(2).transpose(1, 2)
+        return shrunk(f_hat, h, w).flatten(2).transpose(1, 2)
 
     def teacher_input(self, values: Tensor, grid: Grid) -> Tensor:
         """``look`` of every scale but the first, in one sweep: ``[B, N - n_0, C]``."""
         sums = self.quantize.sums(values, grid, len(grid.scales) - 1)
         sizes = grid.scales[1:]
         return torch.cat(
-            [_shrink(f, h, w).flatten(2).transpose(1, 2) for f, (_, h, w) in zip(sums, sizes, strict=True)], 1
+            [shrunk(f, h, w).flatten(2).transpose(1, 2) for f, (_, h, w) in zip(sums, sizes, strict=True)], 1
         )
 
     def _grid_of(self, canvas: Canvas) -> Grid:
@@ -144,7 +144,7 @@ class ResidualQuantizer(nn.Module):
         """Codes ``[B, N]`` of a latent."""
         count, residual, found = len(grid.scales), f_BChw, []
         for k, (_, h, w) in enumerate(grid.scales):
-            z_BnC = _shrink(residual, h, w).flatten(2).transpose(1, 2)
+            z_BnC = shrunk(residual, h, w).flatten(2).transpose(1, 2)
             codes_Bn = self._nearest(z_BnC.flatten(0, 1)).view(z_BnC.shape[:2])
             residual = residual - self._enlarged(codes_Bn, grid, k, count)
             found.append(codes_Bn)
@@ -199,7 +199,8 @@ def phi_index(k: int, count: int, shared: int) -> int:
     return int(np.argmin(np.abs(ticks - (k / (count - 1) if count > 1 else 0.0))))
 
 
-def _shrink(map_BChw: Tensor, height: int, width: int) -> Tensor:
+def shrunk(map_BChw: Tensor, height: int, width: int) -> Tensor:
+    """A latent map shrunk to a scale by averaging areas (VAR)."""
     if map_BChw.shape[-2:] == (height, width):
         return map_BChw
     return F.interpolate(map_BChw, size=(height, width), mode="area")
