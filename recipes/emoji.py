@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parvis.assemble import read_folder
-from parvis.data.codes import CodeCache, encode_dataset, tokenizer_hash
+from parvis.data.codes import CodeCache, tokenizer_hash
 from parvis.data.emoji import EmojiSet, load_emoji
+from parvis.data.encode import encode_dataset
 from parvis.generate import generate, pixels
 from parvis.model.transformer import Transformer
 from parvis.order import Order, raster

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from parvis.data.codes import CodeCache, encode_dataset, tokenizer_hash
+from parvis.data.codes import CodeCache, tokenizer_hash
+from parvis.data.encode import encode_dataset, encode_images
+from parvis.data.source import open_data
 from parvis.errors import DataError, OutputError, UsageError
 from parvis.grid import Grid
 from parvis.tokenizer.base import Tokenizer
+from parvis.tokenizer.kl import KL, KLConfig
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
 
 
@@ -148,3 +152,69 @@ def test_a_tuned_decoder_keeps_the_hash_and_another_codebook_does_not() -> None:
     assert tokenizer_hash(tokenizer) == before
     nn.init.ones_(tokenizer.quantize.embedding.weight)
     assert tokenizer_hash(tokenizer) != before
+
+
+def folder(path: Path) -> Path:
+    """Five pictures of two classes, one of them damaged."""
+    generator = torch.Generator().manual_seed(1)
+    for i, name in enumerate(("a/0.png", "a/1.png", "b/2.png", "b/3.png", "b/4.png")):
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = torch.randint(0, 256, (10, 12, 3), generator=generator).byte().numpy()
+        Image.fromarray(noise).save(path / name)
+        if i == 2:
+            (path / name).write_bytes((path / name).read_bytes()[:60])
+    (path / "metadata.jsonl").write_text('{"file_name": "b/3.png", "text": "three"}')
+    return path
+
+
+def test_bad_pictures_are_an_error_by_name_or_left_out_with_all_that_is_theirs(tmp_path: Path) -> None:
+    images = open_data(folder(tmp_path / "p"), 8)
+    with pytest.raises(DataError, match=r"b/2\.png is not a picture"):
+        encode_images(images, Brightness(), tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+    cache = encode_images(images, Brightness(), tmp_path / "c", skip_bad=True, batch=2)
+    assert len(cache) == 4 and cache.manifest.skipped == 1 and cache.manifest.classes == ("a", "b")
+    assert cache.extra["label"].tolist() == [0, 0, 1, 1]
+    assert cache.pictures == (("a/0.png", None), ("a/1.png", None), ("b/3.png", "three"), ("b/4.png", None))
+    assert torch.equal(cache.codes[:, 0].long(), Brightness().encode(images.pixels([0, 1, 3, 4])))
+    for i in (0, 1, 3, 4):
+        images.pictures[i].path.write_bytes(b"")
+    with pytest.raises(DataError, match="none of the 5"):
+        encode_images(images, Brightness(), tmp_path / "d", skip_bad=True)
+
+
+def test_ten_crops_are_ten_views(tmp_path: Path) -> None:
+    images = open_data(folder(tmp_path / "p"), 8).select([0, 1, 3, 4]).cut("ten")
+    cache = encode_images(images, Brightness(), tmp_path / "c", batch=3)
+    assert cache.codes.shape == (4, 10, 4) and cache.manifest.crop == "ten" and cache.manifest.views == 10
+    for i in range(4):
+        assert torch.equal(cache.codes[i].long(), Brightness().encode(images.views([i])[0]))
+    with pytest.raises(UsageError, match="mirror images already"):
+        encode_images(images, Brightness(), tmp_path / "d", flip=True)
+
+
+def test_latents_are_stored_as_what_they_are_drawn_from(pictures: Pictures, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer = KL(KLConfig(channels=8, multipliers=(1, 1), blocks=1, groups=4, z_channels=3)).eval()
+    cache = encode_dataset(pictures, tokenizer, tmp_path / "c", flip=True, batch=11, shard=4)
+    assert cache.latents and len(cache.shards) == 3 and cache.grid.tokens == 16
+    normal = torch.randn(11, 16, 3, generator=torch.Generator().manual_seed(0))
+    for view, pixels in enumerate((pictures.data, pictures.data.flip(-1))):
+        mean, deviation = (cache.column(name)[:, view] for name in ("mean", "deviation"))
+        assert torch.allclose(mean + deviation * normal, tokenizer.encode(pixels, normal), atol=1e-5)
+    with pytest.raises(UsageError, match="holds latents, not codes"):
+        _ = cache.codes
+
+
+def test_rows_are_read_across_shards(pictures: Pictures, tmp_path: Path) -> None:
+    cache = encode_dataset(pictures, Brightness(), tmp_path / "c", flip=True, shard=3)
+    index, view = torch.tensor([10, 0, 2, 3, 9]), torch.tensor([0, 1, 1, 0, 1])
+    assert torch.equal(cache.rows("codes", index, view), cache.codes[index, view])
+
+
+def test_names_and_captions_are_checked_too(tmp_path: Path) -> None:
+    images = open_data(folder(tmp_path / "p"), 8).select([0, 1])
+    cache = encode_images(images, Brightness(), tmp_path / "c")
+    (tmp_path / "c/pictures.jsonl").write_text("")
+    with pytest.raises(DataError, match=r"pictures\.jsonl is damaged"):
+        _ = cache.pictures

@@ -1,45 +1,36 @@
 """Code caches: a data set encoded once by a tokenizer, with a manifest that says by which and how.
 
-    manifest.json            what the codes were made with; sizes and checksums of the shards
-    codes-00000.safetensors  "codes" [n, V, N] (V = 2: as is and mirrored), and what else belongs to each picture
+    manifest.json            what the codes were made with; classes; sizes and checksums of the files
+    codes-00000.safetensors  "codes" [n, V, N], V views of every picture (for latents "mean" and "deviation"
+                             [n, V, N, C], from which training draws fresh ones), and what else belongs to each picture
+    pictures.jsonl           name and caption of every picture, a line each
 
 Codes of another tokenizer or crop are the commonest cause of training that fails quietly, so opening a cache compares
-the manifest with what the caller is about to use and says what differs.
+the manifest with what the caller is about to use and says what differs. ``encode.py`` writes caches.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from parvis.errors import DataError, UsageError
-from parvis.files import new_folder
 from parvis.grid import Grid
 from parvis.tokenizer.base import Tokenizer
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
-_CODES = "codes"
-
-
-class Pictures(Protocol):
-    """What can be encoded: :class:`~parvis.data.emoji.EmojiSet`, :class:`~parvis.data.folder.ImageFolder`, ..."""
-
-    def __len__(self) -> int: ...
-
-    @property
-    def resolution(self) -> int: ...
-
-    def pixels(self, indices: Sequence[int], /) -> Tensor: ...
+VALUES = ("codes", "mean", "deviation")
+"""What a tokenizer made of the pictures; every other tensor of a shard came with the data."""
 
 
 @dataclass(frozen=True)
@@ -49,27 +40,35 @@ class Manifest:
     tokenizer: str
     """:func:`tokenizer_hash`."""
     vocabulary: int
+    """0 for latents."""
     resolution: int
     crop: str
     flip: bool
+    """Whether every view is followed by its mirror image (``crop`` ``ten`` has them anyway)."""
     count: int
+    views: int
     scales: tuple[tuple[int, int, int], ...]
     """Of the grid."""
+    classes: tuple[str, ...]
+    """Names by number; empty where there are no classes."""
+    skipped: int
+    """Pictures that could not be decoded and were left out."""
+    source: str
+    """Where the pictures lay."""
     shards: tuple[tuple[str, int, str], ...]
     """File, pictures, SHA-256."""
+    listing: tuple[str, str] | None
+    """File and SHA-256 of the names and captions; None where the pictures have none."""
     format: int = FORMAT
 
 
 @dataclass(frozen=True, eq=False)
 class CodeCache:
-    """An opened cache, in memory."""
+    """An opened cache. Its tensors lie on the disk and are read where they are asked for."""
 
     path: Path
     manifest: Manifest
-    codes: Tensor
-    """[n, V, N], int16 or int32: convert a batch with ``.long()``."""
-    extra: dict[str, Tensor]
-    """What was stored beside the codes, [n, ...] each."""
+    shards: tuple[dict[str, Tensor], ...]
 
     def __len__(self) -> int:
         return self.manifest.count
@@ -79,9 +78,51 @@ class CodeCache:
         return Grid(self.manifest.scales)
 
     @property
+    def latents(self) -> bool:
+        """Whether it holds mean and deviation of latents in place of codes."""
+        return "codes" not in self.shards[0]
+
+    @property
     def identity(self) -> str:
         """Short hash of everything in the cache: for ``FitConfig.identity``."""
-        return hashlib.sha256(_json(self.manifest).encode()).hexdigest()[:16]
+        return hashlib.sha256(as_json(self.manifest).encode()).hexdigest()[:16]
+
+    @cached_property
+    def codes(self) -> Tensor:
+        """[n, V, N], int16 or int32: convert a batch with ``.long()``."""
+        if self.latents:
+            raise UsageError(f"{self.path} holds latents, not codes; use a model that draws latents (mar, xar)")
+        return self.column("codes")
+
+    @property
+    def extra(self) -> dict[str, Tensor]:
+        """What was stored beside the values, [n, ...] each."""
+        return {name: self.column(name) for name in self.shards[0] if name not in VALUES}
+
+    def column(self, name: str) -> Tensor:
+        """One tensor of all pictures, [n, ...]."""
+        parts = [shard[name] for shard in self.shards]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def rows(self, name: str, index: Tensor, view: Tensor) -> Tensor:
+        """Values of some pictures, [B, N, ...]: of each the view that ``view`` [B] names."""
+        starts = torch.tensor([0, *(count for _, count, _ in self.manifest.shards)]).cumsum(0)
+        shard = torch.searchsorted(starts, index, right=True) - 1
+        inside = (index - starts[shard]).tolist()
+        found = [self.shards[s][name][i, v] for s, i, v in zip(shard.tolist(), inside, view.tolist(), strict=True)]
+        return torch.stack(found)
+
+    @cached_property
+    def pictures(self) -> tuple[tuple[str, str | None], ...]:
+        """Name and caption of every picture; empty where the cache does not know them. :raises DataError: damaged"""
+        if self.manifest.listing is None:
+            return ()
+        blob = _checked(self.path, *self.manifest.listing)
+        try:
+            rows = [json.loads(line) for line in blob.decode("utf-8").splitlines()]
+            return tuple((str(row["name"]), row["caption"]) for row in rows)
+        except (ValueError, KeyError, TypeError) as e:
+            raise DataError(f"{self.path / self.manifest.listing[0]} is damaged ({e}); encode the data again") from e
 
     @classmethod
     def open(cls, path: Path | str, tokenizer: Tokenizer | None = None, **expected: Any) -> CodeCache:
@@ -94,7 +135,7 @@ class CodeCache:
         """
         path = Path(path)
         manifest = _read_manifest(path)
-        names = {f.name for f in fields(Manifest)} - {"shards", "format", "scales"}
+        names = {f.name for f in fields(Manifest)} - {"shards", "format", "scales", "listing"}
         if unknown := set(expected) - names:
             raise UsageError(f"a code cache has no {', '.join(sorted(unknown))}; it has {', '.join(sorted(names))}")
         if tokenizer is not None:
@@ -105,18 +146,17 @@ class CodeCache:
             raise DataError(
                 f"the codes in {path} were made with something else ({'; '.join(differ)}); encode the data again"
             )
-        parts = [_read_shard(path, *shard) for shard in manifest.shards]
-        if any(p.keys() != parts[0].keys() for p in parts):
+        shards = tuple(_read_shard(path, manifest, *shard) for shard in manifest.shards)
+        if any(shard.keys() != shards[0].keys() for shard in shards):
             raise DataError(f"the shards of {path} hold different tensors; encode the data again")
-        whole = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
-        codes = whole.pop(_CODES)
-        low, high = int(codes.min()), int(codes.max())
-        if len(codes) != manifest.count or low < 0 or high >= manifest.vocabulary:
-            raise DataError(
-                f"{path} is damaged: {len(codes)} pictures of {manifest.count}, codes {low} to {high} of "
-                f"{manifest.vocabulary}; encode the data again"
-            )
-        return cls(path, manifest, codes, whole)
+        if sum(count for _, count, _ in manifest.shards) != manifest.count:
+            raise DataError(f"{path} is damaged: its shards do not hold {manifest.count} pictures; encode again")
+        return cls(path, manifest, shards)
+
+
+def is_cache(path: Path | str) -> bool:
+    """Whether a code cache seems to lie at ``path``."""
+    return (Path(path) / MANIFEST).is_file()
 
 
 def tokenizer_hash(tokenizer: Tokenizer) -> str:
@@ -130,64 +170,8 @@ def tokenizer_hash(tokenizer: Tokenizer) -> str:
     return digest.hexdigest()[:32]
 
 
-@torch.inference_mode()
-def encode_dataset(
-    images: Pictures,
-    tokenizer: Tokenizer,
-    path: Path | str,
-    *,
-    crop: str = "none",
-    flip: bool = False,
-    extra: Mapping[str, Tensor] | None = None,
-    batch: int = 64,
-    shard: int = 1 << 16,
-    progress: Callable[[int, int], object] | None = None,
-) -> CodeCache:
-    """Encodes every picture (and its mirror image with ``flip``) and writes the cache, whole or not at all; an older
-    one is replaced.
-
-    ``crop`` says how the pictures were cut ("none", "centre"); ``extra`` holds further tensors of one row per picture
-    (labels, caption ids); ``progress(done, count)`` is called after each batch. Pixels as stored: no shifts, which
-    would give new codes to learn.
-
-    :raises OutputError: the cache cannot be written
-    """
-    extra, count = dict(extra or {}), len(images)
-    wrong = [f"{k} {tuple(t.shape)}" for k, t in extra.items() if k == _CODES or not t.ndim or len(t) != count]
-    if wrong or not count:
-        raise UsageError(
-            f"encoding needs at least one picture, and beside it tensors of {count} rows that are not named 'codes'; "
-            f"got {', '.join(wrong) or 'no pictures'}"
-        )
-    path = Path(path)
-    if path.exists() and not (path / MANIFEST).is_file() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"{path} exists and is no code cache; it will not be replaced: give another place")
-    tokenizer.eval()
-    device = next((p.device for p in tokenizer.parameters()), torch.device("cpu"))
-    kind = torch.int16 if tokenizer.vocabulary <= 1 << 15 else torch.int32
-    grid = tokenizer.grid(images.resolution, images.resolution)
-    shards: list[tuple[str, int, str]] = []
-    with new_folder(path) as scratch:
-        for first in range(0, count, shard):
-            last, parts = min(first + shard, count), []
-            for start in range(first, last, batch):
-                index = range(start, min(start + batch, last))
-                pixels = images.pixels(list(index)).to(device)
-                views = [pixels, pixels.flip(-1)] if flip else [pixels]
-                parts.append(torch.stack([tokenizer.encode(v) for v in views], dim=1).to("cpu", kind))
-                if progress is not None:
-                    progress(index.stop, count)
-            beside = {k: t[first:last].cpu().contiguous().clone() for k, t in extra.items()}
-            blob, name = save({_CODES: torch.cat(parts), **beside}), f"codes-{len(shards):05d}.safetensors"
-            (scratch / name).write_bytes(blob)
-            shards.append((name, last - first, hashlib.sha256(blob).hexdigest()))
-        made = (tokenizer_hash(tokenizer), tokenizer.vocabulary, images.resolution, crop, flip, count)
-        (scratch / MANIFEST).write_text(_json(Manifest(*made, grid.scales, tuple(shards))), encoding="utf-8")
-    return CodeCache.open(path, tokenizer)
-
-
-def _json(manifest: Manifest) -> str:
-    return json.dumps(asdict(manifest), indent=1)
+def as_json(manifest: Manifest) -> str:
+    return json.dumps(asdict(manifest), indent=1, ensure_ascii=False)
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -197,23 +181,47 @@ def _read_manifest(path: Path) -> Manifest:
             raise DataError(f"{path} has format {saved.get('format')!r}, not {FORMAT}; encode the data again")
         scales = tuple((int(t), int(h), int(w)) for t, h, w in saved["scales"])
         shards = tuple((str(file), int(n), str(digest)) for file, n, digest in saved["shards"])
-        if not shards or any(Path(file).name != file for file, _, _ in shards):
+        listing = saved["listing"] and (str(saved["listing"][0]), str(saved["listing"][1]))
+        files = [file for file, _, _ in shards] + ([listing[0]] if listing else [])
+        if not shards or any(Path(file).name != file for file in files):
             raise DataError(f"{path / MANIFEST} names no shards, or shards outside its folder")
-        return Manifest(**{**saved, "scales": scales, "shards": shards})
+        parts = {"scales": scales, "shards": shards, "listing": listing, "classes": tuple(map(str, saved["classes"]))}
+        return Manifest(**{**saved, **parts})
     except FileNotFoundError as e:
         raise DataError(f"{path} is not a code cache: it has no {MANIFEST}") from e
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
         raise DataError(f"{path / MANIFEST} is damaged ({e}); encode the data again") from e
 
 
-def _read_shard(path: Path, file: str, count: int, digest: str) -> dict[str, Tensor]:
+def _checked(path: Path, file: str, digest: str, *, read: bool = True) -> bytes:
+    """The content of one file of a cache (empty without ``read``), once its checksum is the manifest's."""
     try:
-        blob = (path / file).read_bytes()
-        if hashlib.sha256(blob).hexdigest() != digest:
-            raise DataError(f"{path / file} is damaged: its checksum is not the manifest's; encode the data again")
-        tensors = load(blob)
+        with (path / file).open("rb") as stream:
+            right = hashlib.file_digest(stream, "sha256").hexdigest() == digest
+        content = (path / file).read_bytes() if right and read else b""
+    except OSError as e:
+        raise DataError(f"{path / file} cannot be read ({e.strerror or e}); encode the data again") from e
+    if not right:
+        raise DataError(f"{path / file} is damaged: its checksum is not the manifest's; encode the data again")
+    return content
+
+
+def _read_shard(path: Path, manifest: Manifest, file: str, count: int, digest: str) -> dict[str, Tensor]:
+    _checked(path, file, digest, read=False)
+    try:
+        tensors = load_file(path / file)
     except (OSError, ValueError, SafetensorError) as e:
         raise DataError(f"{path / file} cannot be read ({e}); encode the data again") from e
-    if _CODES not in tensors or any(len(t) != count for t in tensors.values()):
-        raise DataError(f"{path / file} does not hold {count} pictures; encode the data again")
+    lead = (count, manifest.views, Grid(manifest.scales).tokens)
+    values = [tensors[name] for name in VALUES if name in tensors]
+    if not values or any(t.shape[:3] != lead for t in values) or any(len(t) != count for t in tensors.values()):
+        raise DataError(
+            f"{path / file} does not hold {count} pictures in {manifest.views} views; encode the data again"
+        )
+    if "codes" in tensors:
+        low, high = int(tensors["codes"].min()), int(tensors["codes"].max())
+        if low < 0 or high >= manifest.vocabulary:
+            raise DataError(
+                f"{path / file} is damaged: codes {low} to {high} of {manifest.vocabulary}; encode the data again"
+            )
     return tensors

@@ -1,121 +1,70 @@
-"""A folder of pictures as a data set: a class per sub-folder, captions from a metadata file."""
+"""A folder of pictures as a data set: a class per sub-folder, captions and labels from a metadata file, splits."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
-
-from parvis.data.picture import centre_crop, read_image
+from parvis.data.images import SUFFIXES, ImageSet, Picture
+from parvis.data.metadata import read_metadata
 from parvis.errors import DataError, UsageError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-METADATA = ("metadata.jsonl", "metadata.csv")
-CAPTION_KEYS = ("text", "caption", "prompt")
+SPLITS = {
+    "train": ("train", "training"),
+    "test": ("test", "testing"),
+    "validation": ("validation", "valid", "val", "dev"),
+}
+"""A split and what its sub-folder may be called."""
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One file of a folder."""
+def open_folder(root: Path | str, resolution: int, split: str = "train") -> ImageSet:
+    """Lists a folder: ``root/CLASS/any/depth/picture.png``, and captions or labels from ``root/metadata.jsonl``
+    (``{"file_name": ..., "text": ..., "label": ...}`` a line) or ``metadata.csv`` with the same columns. Labels there
+    go before sub-folders. Hidden files are passed over. Nothing is decoded yet.
 
-    path: Path
-    label: int | None
-    """Number of its first sub-folder among the sorted classes; None beside them."""
-    caption: str | None
+    Where all sub-folders are splits (``train``, ``test``, ``validation``, ...) and one is ``train``, one ``split`` is
+    listed.
 
-
-@dataclass(frozen=True, eq=False)
-class ImageFolder:
-    """Pictures of a folder in a fixed order; each is decoded and cropped when it is asked for."""
-
-    root: Path
-    resolution: int
-    pictures: tuple[Picture, ...]
-    classes: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """uint8 [S, S, 3], centre crop. :raises DataError: the file cannot be decoded"""
-        return np.asarray(centre_crop(read_image(self.pictures[index].path), self.resolution))
-
-    def pixels(self, indices: Sequence[int]) -> Tensor:
-        """float32 [n, 3, S, S] in [-1, 1]."""
-        stack = torch.from_numpy(np.stack([self.image(i) for i in indices]))
-        return stack.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-
-    def labels(self) -> Tensor:
-        """long [n]. :raises DataError: a picture lies beside the class folders, or there are none"""
-        if not self.classes:
-            raise DataError(
-                f"{self.root} has no class sub-folders; move the pictures of each class into a folder of its own"
-            )
-        without = [p.path for p in self.pictures if p.label is None]
-        if without:
-            raise DataError(
-                f"{without[0]} ({len(without)} such) belongs to no class; move it into a sub-folder of {self.root}"
-            )
-        return torch.tensor([p.label for p in self.pictures])
-
-
-def open_folder(root: Path | str, resolution: int) -> ImageFolder:
-    """Lists a folder: ``root/CLASS/any/depth/picture.png``, and captions from ``root/metadata.jsonl``
-    (``{"file_name": ..., "text": ...}`` a line) or ``metadata.csv`` with the same columns. Hidden files are passed
-    over. Nothing is decoded yet.
-
-    :raises DataError: no folder, no pictures, or metadata that name a missing file
+    :raises DataError: no folder, no such split, no pictures, or metadata that name a missing file
     """
     root = Path(root)
     if resolution < 1:
         raise UsageError(f"resolution {resolution} is not a number of pixels")
     if not root.is_dir():
         raise DataError(f"{root} is not a folder")
+    root = _split(root, split)
     found = (p.relative_to(root) for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
     paths = sorted(p for p in found if not any(part.startswith(".") for part in p.parts) and (root / p).is_file())
     if not paths:
         raise DataError(f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    classes = tuple(sorted({p.parts[0] for p in paths if len(p.parts) > 1}))
+    notes = read_metadata(root, {p.as_posix() for p in paths})
+    if any(note.label is not None for note in notes.values()):
+        names = {p: note.label for p in paths if (note := notes.get(p.as_posix())) is not None}
+    else:
+        names = {p: p.parts[0] if len(p.parts) > 1 else None for p in paths}
+    classes = in_order({name for name in names.values() if name is not None})
     number = {name: i for i, name in enumerate(classes)}
-    captions = _captions(root, {p.as_posix() for p in paths})
-    pictures = tuple(
-        Picture(root / p, number.get(p.parts[0]) if len(p.parts) > 1 else None, captions.get(p.as_posix()))
-        for p in paths
-    )
-    return ImageFolder(root, resolution, pictures, classes)
+    pictures = []
+    for p in paths:
+        name, note = names.get(p), notes.get(p.as_posix())
+        pictures.append(Picture(root / p, None if name is None else number[name], note.caption if note else None))
+    return ImageSet(root, resolution, tuple(pictures), classes)
 
 
-def _captions(root: Path, known: set[str]) -> dict[str, str]:
-    file = next((root / name for name in METADATA if (root / name).is_file()), None)
-    if file is None:
-        return {}
-    try:
-        with file.open(encoding="utf-8", newline="") as f:
-            lines = (json.loads(line) for line in f if line.strip())
-            rows: Iterable[Any] = csv.DictReader(f) if file.suffix == ".csv" else lines
-            return dict(_entry(row, known, f"{file}, entry {i}") for i, row in enumerate(rows, start=1))
-    except (OSError, ValueError, csv.Error) as e:
-        raise DataError(f"{file} cannot be read: {e}") from e
+def in_order(names: set[str]) -> tuple[str, ...]:
+    """Class names in their order: by number where all are numbers, else by spelling."""
+    if all(name.isdecimal() for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))
 
 
-def _entry(row: object, known: set[str], where: str) -> tuple[str, str]:
-    """(file, caption) of one line of metadata."""
-    values = row if isinstance(row, dict) else {}
-    name = values.get("file_name")
-    text = next((values[k] for k in CAPTION_KEYS if isinstance(values.get(k), str)), None)
-    if not isinstance(name, str) or text is None:
-        raise DataError(f"{where}: expected file_name and one of {', '.join(CAPTION_KEYS)}")
-    place = PurePosixPath(name)
-    if place.is_absolute() or ".." in place.parts:
-        raise DataError(f"{where}: {name!r} leads out of the folder")
-    if place.as_posix() not in known:
-        raise DataError(f"{where}: {name!r} is not among the pictures of the folder")
-    return place.as_posix(), text
+def _split(root: Path, split: str) -> Path:
+    folders = {p.name: p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")}
+    known = {name: key for key, called in SPLITS.items() for name in called}
+    if not folders or any(name not in known for name in folders) or "train" not in map(known.get, folders):
+        return root
+    if any(p.suffix.lower() in SUFFIXES for p in root.iterdir()):
+        return root
+    chosen = next((folders[name] for name in SPLITS.get(split, (split,)) if name in folders), None)
+    if chosen is None:
+        raise DataError(f"{root} has no split {split!r}; it has {', '.join(sorted(folders))}")
+    return chosen

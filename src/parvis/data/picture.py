@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageChops, ImageOps
@@ -16,14 +17,17 @@ PIXEL_LIMIT = 64_000_000
 CLEAR = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
-def read_image(source: str | Path | Image.Image, limit: int = PIXEL_LIMIT) -> Image.Image:
+def read_image(
+    source: str | Path | BinaryIO | Image.Image, limit: int = PIXEL_LIMIT, name: str | None = None
+) -> Image.Image:
     """A picture as RGB: turned as its EXIF data say, transparency on white, palettes, CMYK, grey and 16 bits
-    converted, the first frame of many.
+    converted, the first frame of many. ``name``: what an error calls it, its path unless given.
 
     Raises:
         DataError: it has more than ``limit`` pixels (checked before decoding), is damaged or of another format.
     """
-    return _rgb(_opened(source, limit), source)
+    name = name or _name(source)
+    return _rgb(_opened(source, limit, name), name)
 
 
 def read_mask(source: str | Path | Image.Image, limit: int = PIXEL_LIMIT) -> Image.Image:
@@ -33,17 +37,21 @@ def read_mask(source: str | Path | Image.Image, limit: int = PIXEL_LIMIT) -> Ima
     Raises:
         DataError: as :func:`read_image`.
     """
-    picture = _opened(source, limit)
+    name = _name(source)
+    picture = _opened(source, limit, name)
     if picture.mode in CLEAR or "transparency" in picture.info:
         alpha = picture.convert("RGBA").getchannel("A")
         if np.asarray(alpha).min() < 255:
             return ImageChops.invert(alpha)
-    return _rgb(picture, source).convert("L")
+    return _rgb(picture, name).convert("L")
 
 
-def _opened(source: str | Path | Image.Image, limit: int) -> Image.Image:
+def _name(source: object) -> str:
+    return str(source) if isinstance(source, str | Path) else "the picture"
+
+
+def _opened(source: str | Path | BinaryIO | Image.Image, limit: int, name: str) -> Image.Image:
     """Decoded and upright, in its own mode."""
-    name = "the picture" if isinstance(source, Image.Image) else str(source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -62,16 +70,16 @@ def _opened(source: str | Path | Image.Image, limit: int) -> Image.Image:
         raise DataError(f"{name} is not a picture that can be read ({e}); remove or replace it") from e
 
 
-def _rgb(picture: Image.Image, source: object) -> Image.Image:
+def _rgb(picture: Image.Image, name: str) -> Image.Image:
     if picture.mode.startswith("I"):  # 16 bits a pixel
         values = np.asarray(picture).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise DataError(
-                f"{source} has grey values outside 16 bits ({values.min()} to {values.max()}); convert it to 8 bits"
+                f"{name} has grey values outside 16 bits ({values.min()} to {values.max()}); convert it to 8 bits"
             )
         return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
     if picture.mode == "F":
-        raise DataError(f"{source} holds floating-point values of unknown range; convert it to 8 bits")
+        raise DataError(f"{name} holds floating-point values of unknown range; convert it to 8 bits")
     if picture.mode in CLEAR or "transparency" in picture.info:
         ground = Image.new("RGBA", picture.size, (255, 255, 255, 255))
         ground.alpha_composite(picture.convert("RGBA"))

@@ -41,6 +41,10 @@ class Tokenizer(nn.Module, ABC):
     def decode(self, values: Tensor, grid: Grid) -> Tensor:
         """Pixels ``[B, 3, H, W]`` of codes ``[B, N]`` or latents ``[B, N, C]``; not clamped."""
 
+    def stored(self, pixels: Tensor) -> dict[str, Tensor]:
+        """What a cache keeps of pictures, by name, ``[B, N, ...]`` each: the codes, or what latents are drawn from."""
+        return {"codes": self.encode(pixels)}
+
     def coding_state(self) -> dict[str, Tensor]:
         """The weights that decide values, by name: all of them, unless a tokenizer knows that some only decode."""
         state: dict[str, Tensor] = self.state_dict()

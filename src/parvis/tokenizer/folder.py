@@ -26,6 +26,7 @@ KINDS: dict[str, Callable[..., Tokenizer]] = {
 }
 """What ``config.json`` calls the system of a tokenizer alone; called with its ``arguments``."""
 Known = VQGAN | KL | MultiScaleVQ
+"""The tokenizers that a folder can hold."""
 
 
 def arguments_of(tokenizer: Known) -> dict[str, Any]:
@@ -34,10 +35,14 @@ def arguments_of(tokenizer: Known) -> dict[str, Any]:
     return arguments
 
 
+def kind_of(tokenizer: Known) -> str:
+    """Its name in ``KINDS``."""
+    return "kl" if isinstance(tokenizer, KL) else "multiscale" if isinstance(tokenizer, MultiScaleVQ) else KIND
+
+
 def config_of(tokenizer: Known, about: Mapping[str, str] | None = None) -> FolderConfig:
     """The ``config.json`` of a tokenizer alone."""
-    kind = "kl" if isinstance(tokenizer, KL) else "multiscale" if isinstance(tokenizer, MultiScaleVQ) else KIND
-    return FolderConfig(kind, arguments_of(tokenizer), about=about or {})
+    return FolderConfig(kind_of(tokenizer), arguments_of(tokenizer), about=about or {})
 
 
 def save_tokenizer(folder: Path, tokenizer: Known, about: Mapping[str, str] | None = None) -> None:
@@ -65,10 +70,9 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 
 def load_tokenizer(folder: Path) -> VQGAN:
-    """As :func:`read_tokenizer`, for those who need codes. Raises WeightsError for a tokenizer of latents as well."""
+    """As :func:`read_tokenizer`, for those who need a VQGAN. Raises WeightsError for any other tokenizer as well."""
     tokenizer = read_tokenizer(folder)
     if not isinstance(tokenizer, VQGAN):
-        raise WeightsError(
-            f"{folder} holds a tokenizer of latents, which has no codes; give one of codes, such as vq16"
-        )
+        what = "of latents, which has no codes" if isinstance(tokenizer, KL) else "of several scales"
+        raise WeightsError(f"{folder} holds a tokenizer {what}; give one of codes of one scale, such as vq16")
     return tokenizer

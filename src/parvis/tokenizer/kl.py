@@ -76,6 +76,14 @@ class KL(Tokenizer):
         return mean, (0.5 * log_variance.clamp(-30.0, 20.0)).exp()
 
     @torch.no_grad()
+    def stored(self, pixels: Tensor) -> dict[str, Tensor]:
+        """``mean`` and ``deviation`` of the scaled latents, ``[B, N, C]`` each: ``mean + deviation * normal`` is what
+        :meth:`encode` draws."""
+        self._check_size(*pixels.shape[-2:])
+        mean, deviation = (self.config.scale * part.flatten(2).transpose(1, 2) for part in self.moments(pixels))
+        return {"mean": mean, "deviation": deviation}
+
+    @torch.no_grad()
     def encode(self, pixels: Tensor, normal: Tensor | None = None) -> Tensor:
         """Latents ``[B, N, C]`` in raster order, scaled: the means, or draws by the standard numbers ``normal``.
 
