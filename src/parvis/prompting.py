@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from parvis.data.captions import Words
-from parvis.errors import UsageError
+from parvis.errors import UnknownName, UsageError
 from parvis.model.context import Features, FeaturesCondition, Given
 from parvis.system import System
 from parvis.text import features_of
@@ -79,7 +79,11 @@ def _condition(system: System, words: Words | None, prompt: str | int) -> Tensor
             warnings.warn(f"{prompt!r}: {encoded.warning}; the rest is used", UserWarning, stacklevel=5)
         return torch.tensor(encoded.ids)
     classes = getattr(system.models["main"].condition, "classes", 0)
+    if prompt in system.classes:
+        return torch.tensor(system.classes.index(str(prompt)))
     number = int(prompt) if isinstance(prompt, int) or prompt.isdigit() else -1
+    if isinstance(prompt, str) and number < 0 and system.classes:
+        raise UnknownName("class", prompt, system.classes)
     if not 0 <= number < classes:
         raise UsageError(f"{system.name} draws from class numbers 0 to {classes - 1}, got {prompt!r}")
     return torch.tensor(number)

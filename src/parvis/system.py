@@ -49,6 +49,7 @@ class System:
         preset: how it is sampled by default.
         around: plans the order round known tokens; without it they are left out of the order made without them.
         edits: which known tokens it can be given: ``any`` set, a ``prefix`` of its order, or ``none``.
+        classes: names of the classes by number, where they are known.
         passes_per_group: how often a decoder asks every group of the order; ``None`` where it depends on what is
             drawn.
         takes: what conditions it: ``classes`` (long [B]), ``words`` (captions) or ``features`` (of a text encoder).
@@ -66,6 +67,7 @@ class System:
     around: Around | None = None
     edits: Edits = "any"
     takes: Literal["classes", "words", "features"] = "classes"
+    classes: tuple[str, ...] = ()
     passes_per_group: int | None = 1
 
     def __post_init__(self) -> None:

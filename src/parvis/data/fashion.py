@@ -78,9 +78,7 @@ def load_fashion(split: Split = "train", root: Path | str | None = None) -> Fash
     return FashionSet(grey, torch.from_numpy(label.astype(np.int64)))
 
 
-def fetch_fashion(
-    root: Path | str | None = None, progress: Progress = print, given: Path | str | None = None
-) -> Path:
+def fetch_fashion(root: Path | str | None = None, progress: Progress = print, given: Path | str | None = None) -> Path:
     """Downloads the package (apt-get, 31 MB), checks it and writes both splits; returns their folder. ``given`` is a
     folder that already holds the package. What is already prepared is left as it is.
 

@@ -9,7 +9,7 @@ Under guidance the batch is twice as large behind the embedding (condition rows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parvis.cache.store import Cache
+from parvis.errors import UnknownName
 from parvis.grid import Grid
 from parvis.model.base import Model
 from parvis.model.block import Block, Head, ModulatedBlock, ModulatedHead
@@ -43,6 +44,18 @@ class Size:
     width: int
     heads: int
     hidden: int
+
+    def __str__(self) -> str:
+        return f"{self.depth}x{self.width}"
+
+
+def sized(family: str, size: str | Size, sizes: Mapping[str, Size]) -> Size:
+    """``size`` itself, or the one of that name. Raises UnknownName, which says of what ``family`` there is none."""
+    if isinstance(size, Size):
+        return size
+    if size not in sizes:
+        raise UnknownName(f"{family} size", size, sizes)
+    return sizes[size]
 
 
 class Transformer(Model):

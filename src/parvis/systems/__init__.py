@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from parvis.system import System
-from parvis.systems import arpg, emoji, llamagen, lpd, mar, nar, par, randar, var, xar
+from parvis.systems import arpg, emoji, llamagen, lpd, mar, nar, par, randar, small, var, xar
 
 SYSTEMS: dict[str, Callable[..., System]] = {
     "arpg": arpg.arpg,
@@ -18,6 +18,7 @@ SYSTEMS: dict[str, Callable[..., System]] = {
     "nar": nar.nar,
     "par": par.par,
     "randar": randar.randar,
+    "small": small.small,
     "var": var.var,
     "xar": xar.xar,
 }

@@ -16,14 +16,14 @@ from torch import nn
 
 from parvis import guidance
 from parvis.decode.parallel import parallel
-from parvis.errors import IncompatibleParts, UnknownName
+from parvis.errors import IncompatibleParts
 from parvis.grid import Grid
 from parvis.model.attention import Attention
 from parvis.model.block import Block, Head, RMSNorm, SwiGLU
 from parvis.model.context import TableCondition
 from parvis.model.framing import apart
 from parvis.model.position import Rotary
-from parvis.model.transformer import Size, Transformer
+from parvis.model.transformer import Size, Transformer, sized
 from parvis.model.twopass import ReadingBlock, SeparateMaps, TwoPass
 from parvis.model.visibility import group_causal
 from parvis.noise import Noise
@@ -77,7 +77,7 @@ def anywhere(grid: Grid, steps: int, noise: Noise) -> Order:
 
 
 def arpg(
-    size: str = "l",
+    size: str | Size = "l",
     resolution: int = 256,
     steps: int | None = None,
     *,
@@ -87,11 +87,11 @@ def arpg(
     """ARPG, class-conditional.
 
     Args:
-        size: ``l``, ``xl`` or ``xxl``. resolution: pixels per side, 16 per token (the releases: 256).
+        size: ``l``, ``xl``, ``xxl`` or any :class:`Size`.
+        resolution: pixels per side, 16 per token (the releases: 256).
         steps: passes, 64 unless given. tokenizer: VQ-16 unless given. classes: number of classes.
     """
-    if size not in SIZES:
-        raise UnknownName("ARPG size", size, SIZES)
+    shape = sized("ARPG", size, SIZES)
     tokenizer = tokenizer or VQGAN(VQConfig())
     grid = tokenizer.grid(resolution, resolution)
     return System(
@@ -99,9 +99,9 @@ def arpg(
         cite=CITE,
         grid=grid,
         tokenizer=tokenizer,
-        models={"main": transformer(SIZES[size], grid, vocabulary=tokenizer.vocabulary, classes=classes)},
+        models={"main": transformer(shape, grid, vocabulary=tokenizer.vocabulary, classes=classes)},
         order=anywhere,
         decoder=parallel,
         guidance=guidance.after_step,
-        preset=Preset(steps=steps or min(64, grid.tokens), guidance=GUIDANCE[size]),
+        preset=Preset(steps=steps or min(64, grid.tokens), guidance=GUIDANCE.get(str(size), 5.0)),
     )

@@ -19,7 +19,7 @@ from parvis.model.context import ClassCondition, Condition, FeaturesCondition
 from parvis.model.framing import shift
 from parvis.model.plan import Rule
 from parvis.model.position import Rotary
-from parvis.model.transformer import Size, Transformer
+from parvis.model.transformer import Size, Transformer, sized
 from parvis.model.visibility import slot_causal
 from parvis.order import raster
 from parvis.sampling import Sampling
@@ -99,20 +99,19 @@ def initialise(model: nn.Module) -> None:
 
 
 def llamagen(
-    size: str = "l", resolution: int = 256, *, tokenizer: Tokenizer | None = None, classes: int = 1000
+    size: str | Size = "l", resolution: int = 256, *, tokenizer: Tokenizer | None = None, classes: int = 1000
 ) -> System:
     """LlamaGen, class-conditional.
 
     Args:
-        size: a key of ``SIZES``. resolution: pixels per side, 16 per token (the releases: 256 and 384).
+        size: a key of ``SIZES``, or any :class:`Size`.
+        resolution: pixels per side, 16 per token (the releases: 256 and 384).
         tokenizer: VQ-16 unless given. classes: number of classes.
     """
-    if size not in SIZES:
-        raise UnknownName("LlamaGen size", size, SIZES)
+    shape = sized("LlamaGen", size, SIZES)
     tokenizer = tokenizer or VQGAN(VQConfig())
     grid = tokenizer.grid(resolution, resolution)
-    scale = GUIDANCE.get(size, 1.65 if size == "3b" else 1.75)
-    shape = SIZES[size]
+    scale = GUIDANCE.get(str(size), 1.65 if size == "3b" else 1.75)
     return System(
         name=f"llamagen-{size}-{resolution}",
         cite=CITE,

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from parvis import guidance
 from parvis.decode.parallel import parallel
-from parvis.errors import UnknownName
 from parvis.grid import Grid
 from parvis.locality import lpd as locality_order
 from parvis.model.attention import Attention
@@ -22,7 +21,7 @@ from parvis.model.block import Block, Head, Mlp
 from parvis.model.context import Condition, LatentNullCondition
 from parvis.model.framing import query
 from parvis.model.position import LearnedPositions
-from parvis.model.transformer import Size, Transformer
+from parvis.model.transformer import Size, Transformer, sized
 from parvis.model.visibility import peers_and_context
 from parvis.noise import Noise
 from parvis.order import Order
@@ -119,7 +118,7 @@ def around(repulsion: float = 2.0) -> Callable[[Grid, tuple[int, ...], Noise, Te
 
 
 def lpd(
-    size: str = "l",
+    size: str | Size = "l",
     resolution: int = 256,
     steps: int | None = None,
     *,
@@ -129,22 +128,22 @@ def lpd(
     """LPD, class-conditional.
 
     Args:
-        size: ``l``, ``xl`` or ``xxl``. resolution: pixels per side, 16 per token (the releases: 256 and 512).
+        size: ``l``, ``xl``, ``xxl`` or any :class:`Size`.
+        resolution: pixels per side, 16 per token (the releases: 256 and 512).
         steps: passes; 20 at 256 and 48 at 512 unless given. tokenizer: VQ-16 unless given. classes: number of classes.
     """
-    if size not in SIZES:
-        raise UnknownName("LPD size", size, SIZES)
+    shape = sized("LPD", size, SIZES)
     tokenizer = tokenizer or VQGAN(VQConfig())
     grid = tokenizer.grid(resolution, resolution)
     steps = steps or min(48 if grid.tokens >= 1024 else 20, grid.tokens)
-    scale, repulsion = PUBLISHED.get((size, resolution, steps), (4.8, 2))
-    condition = LatentNullCondition(classes, SIZES[size].width)
+    scale, repulsion = PUBLISHED.get((str(size), resolution, steps), (4.8, 2))
+    condition = LatentNullCondition(classes, shape.width)
     return System(
         name=f"lpd-{size}-{resolution}",
         cite=CITE,
         grid=grid,
         tokenizer=tokenizer,
-        models={"main": transformer(SIZES[size], grid, vocabulary=tokenizer.vocabulary, condition=condition)},
+        models={"main": transformer(shape, grid, vocabulary=tokenizer.vocabulary, condition=condition)},
         order=locality(repulsion),
         around=around(repulsion),
         decoder=parallel,

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from parvis.decode.parallel import parallel
 from parvis.diffusion import Schedule, spread_out
-from parvis.errors import UnknownName
 from parvis.grid import Grid
 from parvis.guidance import Guidance
 from parvis.model.attention import Attention
@@ -20,7 +19,7 @@ from parvis.model.block import Block, Mlp
 from parvis.model.context import LatentNullCondition
 from parvis.model.denoiser import DiffusionHead
 from parvis.model.masked import MaskedAutoencoder
-from parvis.model.transformer import Size
+from parvis.model.transformer import Size, sized
 from parvis.order import random
 from parvis.schedule import remaining_cosine
 from parvis.system import Preset, System
@@ -105,7 +104,7 @@ def linear(scale: float) -> Guidance:
 
 
 def mar(
-    size: str = "b",
+    size: str | Size = "b",
     resolution: int = 256,
     steps: int | None = None,
     *,
@@ -116,16 +115,17 @@ def mar(
     """MAR, class-conditional.
 
     Args:
-        size: ``b``, ``l`` or ``h``. resolution: pixels per side, 16 per token. steps: passes; one per token unless
+        size: ``b``, ``l``, ``h`` or any :class:`Size`.
+        resolution: pixels per side, 16 per token. steps: passes; one per token unless
             given (their evaluation). diffusion_steps: of the head, per pass.
         tokenizer: KL-16 unless given. classes: number of classes.
     """
-    if size not in SIZES:
-        raise UnknownName("MAR size", size, SIZES)
+    shape = sized("MAR", size, SIZES)
     tokenizer = tokenizer or KL(KLConfig())
     grid = tokenizer.grid(resolution, resolution)
     schedule = Schedule(spread_out(diffusion_steps))
-    model = transformer(SIZES[size], grid, HEADS[size], schedule, channels=tokenizer.config.z_channels, classes=classes)
+    head = HEADS.get(str(size), (3, shape.width))
+    model = transformer(shape, grid, head, schedule, channels=tokenizer.config.z_channels, classes=classes)
     return System(
         name=f"mar-{size}-{resolution}",
         cite=CITE,
@@ -135,5 +135,5 @@ def mar(
         order=lambda grid, steps, noise: random(grid, remaining_cosine(grid.tokens, steps), noise),
         decoder=parallel,
         guidance=linear,
-        preset=Preset(steps=steps or grid.tokens, guidance=GUIDANCE[size]),
+        preset=Preset(steps=steps or grid.tokens, guidance=GUIDANCE.get(str(size), 3.0)),
     )

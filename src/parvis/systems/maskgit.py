@@ -11,14 +11,13 @@ from torch import nn
 
 from parvis import guidance
 from parvis.decode.refine import refine
-from parvis.errors import UnknownName
 from parvis.grid import Grid
 from parvis.model.attention import Attention
 from parvis.model.block import Block, Head, Mlp
 from parvis.model.context import Condition, LatentNullCondition
 from parvis.model.framing import full
 from parvis.model.position import LearnedPositions
-from parvis.model.transformer import Size, Transformer
+from parvis.model.transformer import Size, Transformer, sized
 from parvis.model.visibility import own_group
 from parvis.noise import Noise
 from parvis.order import Order
@@ -70,25 +69,30 @@ def together(grid: Grid, steps: int, noise: Noise) -> Order:
 
 
 def maskgit(
-    size: str = "b", resolution: int = 256, steps: int = 8, *, tokenizer: Tokenizer | None = None, classes: int = 1000
+    size: str | Size = "b",
+    resolution: int = 256,
+    steps: int = 8,
+    *,
+    tokenizer: Tokenizer | None = None,
+    classes: int = 1000,
 ) -> System:
     """MaskGIT, class-conditional, with classifier-free guidance (the paper has rejection sampling instead).
 
     Args:
-        size: ``b``. resolution: pixels per side, 16 per token. steps: passes (the paper: 8 at 256 pixels, 12 at 512).
+        size: ``b`` or any :class:`Size`.
+        resolution: pixels per side, 16 per token. steps: passes (the paper: 8 at 256 pixels, 12 at 512).
         tokenizer: VQ-16 unless given. classes: number of classes.
     """
-    if size not in SIZES:
-        raise UnknownName("MaskGIT size", size, SIZES)
+    shape = sized("MaskGIT", size, SIZES)
     tokenizer = tokenizer or VQGAN(VQConfig())
     grid = tokenizer.grid(resolution, resolution)
-    condition = LatentNullCondition(classes, SIZES[size].width)
+    condition = LatentNullCondition(classes, shape.width)
     return System(
         name=f"maskgit-{size}-{resolution}",
         cite=CITE,
         grid=grid,
         tokenizer=tokenizer,
-        models={"main": transformer(SIZES[size], grid, vocabulary=tokenizer.vocabulary, condition=condition)},
+        models={"main": transformer(shape, grid, vocabulary=tokenizer.vocabulary, condition=condition)},
         order=together,
         decoder=refine(steps, TEMPERATURE),
         guidance=guidance.constant,

@@ -18,14 +18,13 @@ from torch import Tensor, nn
 
 from parvis import guidance
 from parvis.decode.parallel import parallel
-from parvis.errors import UnknownName
 from parvis.grid import Grid
 from parvis.model.block import RMSNorm
 from parvis.model.context import ClassCondition, Condition
 from parvis.model.framing import neighbours
 from parvis.model.neighbours import Depths, SumHead
 from parvis.model.position import Rotary
-from parvis.model.transformer import Size, Transformer
+from parvis.model.transformer import Size, Transformer, sized
 from parvis.model.visibility import diagonal_causal
 from parvis.order import diagonals
 from parvis.system import Preset, System
@@ -72,24 +71,26 @@ def until(scale: float, interval: int) -> guidance.Guidance:
     return rule
 
 
-def nar(size: str = "l", resolution: int = 256, *, tokenizer: Tokenizer | None = None, classes: int = 1000) -> System:
+def nar(
+    size: str | Size = "l", resolution: int = 256, *, tokenizer: Tokenizer | None = None, classes: int = 1000
+) -> System:
     """NAR, class-conditional.
 
     Args:
-        size: a key of ``SIZES``. resolution: pixels per side, 16 per token (the releases: 256).
+        size: a key of ``SIZES``, or any :class:`Size`.
+        resolution: pixels per side, 16 per token (the releases: 256).
         tokenizer: VQ-16 unless given. classes: number of classes.
     """
-    if size not in SIZES:
-        raise UnknownName("NAR size", size, SIZES)
+    shape = sized("NAR", size, SIZES)
     tokenizer = tokenizer or VQGAN(VQConfig())
     grid = tokenizer.grid(resolution, resolution)
-    condition = ClassCondition(classes, SIZES[size].width)
+    condition = ClassCondition(classes, shape.width)
     return System(
         name=f"nar-{size}-{resolution}",
         cite=CITE,
         grid=grid,
         tokenizer=tokenizer,
-        models={"main": transformer(SIZES[size], grid, vocabulary=tokenizer.vocabulary, condition=condition)},
+        models={"main": transformer(shape, grid, vocabulary=tokenizer.vocabulary, condition=condition)},
         order=lambda grid, steps, noise: diagonals(grid),
         decoder=parallel,
         guidance=guidance.constant,

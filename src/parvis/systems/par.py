@@ -12,10 +12,9 @@ from torch import Tensor
 
 from parvis import guidance
 from parvis.decode.parallel import parallel
-from parvis.errors import UnknownName
 from parvis.grid import Grid
 from parvis.model.context import ClassCondition
-from parvis.model.transformer import Size, Transformer
+from parvis.model.transformer import Size, Transformer, sized
 from parvis.model.visibility import group_causal
 from parvis.order import regions
 from parvis.system import Preset, System
@@ -56,7 +55,7 @@ def until(scale: float, interval: int, parallel_tokens: int) -> guidance.Guidanc
 
 
 def par(
-    size: str = "xl",
+    size: str | Size = "xl",
     resolution: int = 384,
     parallel_tokens: int = 4,
     *,
@@ -66,15 +65,15 @@ def par(
     """PAR, class-conditional.
 
     Args:
-        size: a key of LlamaGen's ``SIZES``. resolution: pixels per side. parallel_tokens: n, a perfect square (4 or
+        size: a key of LlamaGen's ``SIZES``, or any :class:`Size`.
+        resolution: pixels per side. parallel_tokens: n, a perfect square (4 or
             16).
         tokenizer: VQ-16 unless given. classes: number of classes.
     """
-    if size not in llamagen.SIZES:
-        raise UnknownName("PAR size", size, llamagen.SIZES)
+    shape = sized("PAR", size, llamagen.SIZES)
     tokenizer = tokenizer or VQGAN(VQConfig())
     grid = tokenizer.grid(resolution, resolution)
-    model = transformer(llamagen.SIZES[size], grid, parallel_tokens, vocabulary=tokenizer.vocabulary, classes=classes)
+    model = transformer(shape, grid, parallel_tokens, vocabulary=tokenizer.vocabulary, classes=classes)
     return System(
         name=f"par-{size}-{resolution}-{parallel_tokens}x",
         cite=CITE,
@@ -85,7 +84,7 @@ def par(
         decoder=parallel,
         guidance=guidance.constant,
         preset=Preset(
-            steps=len(regions(grid, parallel_tokens).sizes), guidance=GUIDANCE.get((size, parallel_tokens), 1.5)
+            steps=len(regions(grid, parallel_tokens).sizes), guidance=GUIDANCE.get((str(size), parallel_tokens), 1.5)
         ),
         edits="none",
     )

@@ -15,13 +15,12 @@ from torch import nn
 
 from parvis import guidance
 from parvis.decode.parallel import parallel
-from parvis.errors import UnknownName
 from parvis.grid import Grid
 from parvis.model.block import Head, RMSNorm
 from parvis.model.context import ClassCondition, Condition
 from parvis.model.framing import interleave
 from parvis.model.position import Rotary, turned_by_heads
-from parvis.model.transformer import Size, Transformer
+from parvis.model.transformer import Size, Transformer, sized
 from parvis.model.visibility import kept_causal
 from parvis.noise import Noise
 from parvis.order import Order, random
@@ -62,7 +61,7 @@ def anywhere(grid: Grid, steps: int, noise: Noise) -> Order:
 
 
 def randar(
-    size: str = "l",
+    size: str | Size = "l",
     resolution: int = 256,
     steps: int | None = None,
     *,
@@ -72,22 +71,22 @@ def randar(
     """RandAR, class-conditional.
 
     Args:
-        size: ``l``, ``xl`` or ``xxl``. resolution: pixels per side, 16 per token (the releases: 256).
+        size: ``l``, ``xl``, ``xxl`` or any :class:`Size`.
+        resolution: pixels per side, 16 per token (the releases: 256).
         steps: passes, 88 unless given. tokenizer: VQ-16 unless given. classes: number of classes.
     """
-    if size not in SIZES:
-        raise UnknownName("RandAR size", size, SIZES)
+    shape = sized("RandAR", size, SIZES)
     tokenizer = tokenizer or VQGAN(VQConfig())
     grid = tokenizer.grid(resolution, resolution)
-    condition = ClassCondition(classes, SIZES[size].width)
+    condition = ClassCondition(classes, shape.width)
     return System(
         name=f"randar-{size}-{resolution}",
         cite=CITE,
         grid=grid,
         tokenizer=tokenizer,
-        models={"main": transformer(SIZES[size], grid, vocabulary=tokenizer.vocabulary, condition=condition)},
+        models={"main": transformer(shape, grid, vocabulary=tokenizer.vocabulary, condition=condition)},
         order=anywhere,
         decoder=parallel,
         guidance=guidance.before_step,
-        preset=Preset(steps=steps or min(88, grid.tokens), guidance=GUIDANCE.get(size, 4.0)),
+        preset=Preset(steps=steps or min(88, grid.tokens), guidance=GUIDANCE.get(str(size), 4.0)),
     )

@@ -20,7 +20,7 @@ from parvis.model.block import Mlp, ModulatedBlock, ModulatedHead
 from parvis.model.context import ClassCondition
 from parvis.model.framing import content
 from parvis.model.position import LearnedPositions
-from parvis.model.transformer import Size, Transformer
+from parvis.model.transformer import Size, Transformer, sized
 from parvis.model.visibility import group_causal
 from parvis.order import scales
 from parvis.sampling import Sampling
@@ -94,23 +94,23 @@ def initialise(model: Transformer) -> None:
 
 
 def var(
-    size: str = "d16", resolution: int = 256, *, tokenizer: MultiScaleVQ | None = None, classes: int = 1000
+    size: str | Size = "d16", resolution: int = 256, *, tokenizer: MultiScaleVQ | None = None, classes: int = 1000
 ) -> System:
     """VAR, class-conditional.
 
     Args:
-        size: ``d16``, ``d20``, ``d24``, ``d30``, ``d36`` (d36 shares its adaptive norms). resolution: 256, 512 or 1024.
+        size: ``d16``, ``d20``, ``d24``, ``d30``, ``d36`` (d36 shares its adaptive norms) or any :class:`Size`.
+        resolution: 256, 512 or 1024.
         tokenizer: the released multi-scale VQVAE unless given. classes: number of classes.
     """
-    if size not in SIZES:
-        raise UnknownName("VAR size", size, SIZES)
+    shape = sized("VAR", size, SIZES)
     if tokenizer is None:
         if resolution not in SIDES:
             raise UnknownName("VAR resolution", str(resolution), map(str, SIDES))
         tokenizer = MultiScaleVQ(MultiScaleConfig(sides=SIDES[resolution]))
     grid = tokenizer.grid(resolution, resolution)
     model = transformer(
-        SIZES[size],
+        shape,
         grid,
         vocabulary=tokenizer.vocabulary,
         channels=tokenizer.config.z_channels,

@@ -14,7 +14,6 @@ from torch import nn
 
 from parvis import guidance
 from parvis.decode.denoise import denoise
-from parvis.errors import UnknownName
 from parvis.flow import times
 from parvis.grid import Grid
 from parvis.guidance import Guidance
@@ -23,7 +22,7 @@ from parvis.model.block import GEGLU, ModulatedBlock
 from parvis.model.context import ClassVector
 from parvis.model.denoising import DenoisingTransformer
 from parvis.model.position import Rotary
-from parvis.model.transformer import Size
+from parvis.model.transformer import Size, sized
 from parvis.order import cells
 from parvis.system import Preset, System
 from parvis.tokenizer.kl import KL, KLConfig
@@ -90,7 +89,7 @@ def by_cell(scale: float) -> Guidance:
 
 
 def xar(
-    size: str = "b",
+    size: str | Size = "b",
     resolution: int = 256,
     cell: int = 8,
     *,
@@ -101,25 +100,25 @@ def xar(
     """xAR, class-conditional.
 
     Args:
-        size: ``b``, ``l`` or ``h``. resolution: pixels per side, 16 per token. cell: tokens along the side of a cell.
+        size: ``b``, ``l``, ``h`` or any :class:`Size`.
+        resolution: pixels per side, 16 per token. cell: tokens along the side of a cell.
         solver_steps: passes per cell; the published number unless given. tokenizer: KL-16 unless given.
         classes: number of classes.
     """
-    if size not in SIZES:
-        raise UnknownName("xAR size", size, SIZES)
+    shape = sized("xAR", size, SIZES)
     tokenizer = tokenizer or KL(KLConfig())
     grid = tokenizer.grid(resolution, resolution)
-    solver = times(solver_steps or SOLVER[size])
+    solver = times(solver_steps or SOLVER.get(str(size), 50))
     return System(
         name=f"xar-{size}-{resolution}",
         cite=CITE,
         grid=grid,
         tokenizer=tokenizer,
-        models={"main": transformer(SIZES[size], grid, cell, channels=tokenizer.config.z_channels, classes=classes)},
+        models={"main": transformer(shape, grid, cell, channels=tokenizer.config.z_channels, classes=classes)},
         order=lambda grid, steps, noise: cells(grid, cell),
         decoder=denoise(solver),
         guidance=by_cell,
-        preset=Preset(steps=len(cells(grid, cell).sizes), guidance=GUIDANCE[size]),
+        preset=Preset(steps=len(cells(grid, cell).sizes), guidance=GUIDANCE.get(str(size), 2.3)),
         edits="prefix",
         passes_per_group=len(solver),
     )
