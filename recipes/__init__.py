@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from recipes import emoji, fashion_tokenizers, tokenizer
+from recipes import emoji, fashion, fashion_tokenizers, tokenizer
 
 RECIPES: dict[str, Callable[..., object]] = {
     "emoji-64": emoji.emoji_64,
     "emoji-64-raster": emoji.emoji_64_raster,
     "emoji-128": emoji.emoji_128,
     "emoji-128-raster": emoji.emoji_128_raster,
+    **{f"fashion-{name}": partial(fashion.train, name) for name in fashion.RUNS},
 }
 """By the name that ``parvis train`` takes; each takes ``out`` and some of tokenizer, start, steps, batch and lr."""
 

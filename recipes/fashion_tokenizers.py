@@ -76,8 +76,8 @@ def fitted(model: nn.Module, loss: Loss, data: FashionSet, out: Path, steps: int
     """Train in place and leave the averaged weights in the model."""
     pick = shuffled(len(data), batch, seed=0)
     config = FitConfig(
-        steps=steps, batch=batch, lr=lr, warmup=100, schedule="wsd", decay=0.3, floor=0.02, weight_decay=0.01, ema=0.995,
-        out=out, checkpoint_every=500, log_every=50,
+        steps=steps, batch=batch, lr=lr, warmup=100, schedule="wsd", decay=0.3, floor=0.02, weight_decay=0.01,
+        ema=0.995, out=out, checkpoint_every=500, log_every=50,
     )  # fmt: skip
     done = fit(config, model, loss, lambda step: {"pixels": data.pixels(pick(step).tolist())})
     assert done.ema is not None

@@ -11,6 +11,7 @@ import torch
 from parvis import guidance
 from parvis.decode.denoise import denoise
 from parvis.decode.parallel import parallel
+from parvis.decode.refine import refine
 from parvis.diffusion import Schedule, strided
 from parvis.flow import times
 from parvis.grid import Grid
@@ -27,7 +28,7 @@ from parvis.model.transformer import Size
 from parvis.order import cells, diagonals, random, raster, regions, scales
 from parvis.schedule import remaining_cosine
 from parvis.system import Preset, System
-from parvis.systems import SYSTEMS, arpg, llamagen, lpd, mar, nar, par, randar, var, xar
+from parvis.systems import SYSTEMS, arpg, llamagen, lpd, mar, maskgit, nar, par, randar, var, xar
 from parvis.tokenizer.base import Tokenizer
 from parvis.tokenizer.kl import KL, KLConfig
 from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
@@ -170,6 +171,16 @@ def _xar() -> System:
     )  # fmt: skip
 
 
+def _maskgit() -> System:
+    grid = Grid.image(3, 5)
+    condition = LatentNullCondition(CLASSES, SIZE.width)
+    model = maskgit.transformer(SIZE, grid, vocabulary=VOCABULARY, condition=condition)
+    return _system(
+        "toy-maskgit", _tokenizer(), _randomise(model, 11), order=maskgit.together, preset=Preset(1, 2.0),
+        decoder=refine(4, 4.5), passes_per_group=4,
+    )  # fmt: skip
+
+
 BUILDERS: dict[str, Callable[[], System]] = {
     "raster": _raster,
     "lpd": _lpd,
@@ -182,11 +193,12 @@ BUILDERS: dict[str, Callable[[], System]] = {
     "text": _text,
     "mar": _mar,
     "xar": _xar,
+    "maskgit": _maskgit,
 }
-LATENTS = ("mar", "xar")
-NAMES = tuple(name for name in BUILDERS if name not in LATENTS)
-"""Those with codes; ``EVERY`` has those with latents as well."""
-EVERY = (*NAMES, *LATENTS)
+LATENTS, DRAFTED = ("mar", "xar"), ("maskgit",)
+NAMES = tuple(name for name in BUILDERS if name not in (*LATENTS, *DRAFTED))
+"""Those with codes that are drawn once; ``EVERY`` has those with latents and those that redraw codes as well."""
+EVERY = (*NAMES, *LATENTS, *DRAFTED)
 
 
 FAMILIES = {"raster": "llamagen", "text": "llamagen-t2i"}

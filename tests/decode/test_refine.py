@@ -87,6 +87,13 @@ def test_no_host_synchronisation():
     assert len(passes) == 7
 
 
-def test_steps_below_one_are_refused():
-    with pytest.raises(UsageError, match="at least 1; got 0"):
-        refine(0)
+def test_a_temperature_keeps_others_than_the_most_confident_and_fades():
+    plain, warm = ([p.draft >= 0 for p in run(refine(4, t), ORDER, (1, 2), oracle())[1][-3:]] for t in (0.0, 50.0))
+    assert any(not torch.equal(a, b) for a, b in zip(plain, warm, strict=True))
+    assert all(torch.equal(a.sum(1), b.sum(1)) for a, b in zip(plain, warm, strict=True))
+
+
+@pytest.mark.parametrize(("steps", "temperature"), [(0, 0.0), (2, -1.0), (2, float("nan"))])
+def test_steps_below_one_and_negative_temperatures_are_refused(steps, temperature):
+    with pytest.raises(UsageError, match=f"at least 1 step at a temperature of at least 0; got {steps} and"):
+        refine(steps, temperature)

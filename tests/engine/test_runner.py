@@ -230,7 +230,7 @@ def test_a_whole_generation_on_the_meta_device(name: str) -> None:
         runner = Runner(moved, order, given(system, 2).to(meta), 2, guided=True)
         answers = [answer_of(prediction) for _, prediction in run(system.decoder, job, runner)]
     width = {"mar": 32, "xar": CHANNELS}.get(name, VOCABULARY)
-    passes = 3 if name == "xar" else 1
+    passes = {"xar": 3, "maskgit": 4}.get(name, 1)
     assert [answer.shape for answer in answers] == [(2, size, width) for size in order.sizes for _ in range(passes)]
     assert {answer.device.type for answer in answers} == {"meta"}
 

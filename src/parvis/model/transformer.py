@@ -71,7 +71,7 @@ class Transformer(Model):
         query: learn one vector for all QUERY rows. view: linear map C -> D of QUERY rows' content instead.
         mask_row: the row of ``tokens`` that is the query vector, where there is no learned one (ARPG).
         pose: how the query vector becomes the row of a position, where positions are not added but turn it (RandAR).
-        drafts: a QUERY row shows the drafted code of its position where there is one; codes below 0 are masked (MaskGIT).
+        drafts: a QUERY row shows the drafted code of its position; codes below 0 are masked (MaskGIT).
         fillers: number of learned EXTRA rows.
         norm_in: applied to every embedded row (LPD's ``z_proj_ln``).
         shared: one adaptive-norm network for all blocks (VAR-d36).

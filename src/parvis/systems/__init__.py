@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from parvis.system import System
-from parvis.systems import arpg, emoji, llamagen, lpd, mar, nar, par, randar, small, var, xar
+from parvis.systems import arpg, emoji, llamagen, lpd, mar, maskgit, nar, par, randar, small, var, xar
 
 SYSTEMS: dict[str, Callable[..., System]] = {
     "arpg": arpg.arpg,
@@ -15,6 +15,7 @@ SYSTEMS: dict[str, Callable[..., System]] = {
     "llamagen-t2i": llamagen.text,
     "lpd": lpd.lpd,
     "mar": mar.mar,
+    "maskgit": maskgit.maskgit,
     "nar": nar.nar,
     "par": par.par,
     "randar": randar.randar,

@@ -125,7 +125,10 @@ def mar(
     grid = tokenizer.grid(resolution, resolution)
     schedule = Schedule(spread_out(diffusion_steps))
     head = HEADS.get(str(size), (3, shape.width))
-    model = transformer(shape, grid, head, schedule, channels=tokenizer.config.z_channels, classes=classes)
+    model = transformer(
+        shape, grid, head, schedule, channels=tokenizer.config.z_channels, classes=classes,
+        buffer=max(1, grid.tokens // 4),
+    )  # fmt: skip
     return System(
         name=f"mar-{size}-{resolution}",
         cite=CITE,

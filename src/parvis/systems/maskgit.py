@@ -1,7 +1,7 @@
 """MaskGIT: masked tokens, the most confident kept (Chang et al., arXiv 2202.04200). 256 tokens in 8 to 12 passes.
 
-A bidirectional transformer reads the whole canvas every time; what it is least sure of is masked and drawn again (figure
-3, section 3.2). From the paper: the authors' JAX weights have no layout here.
+A bidirectional transformer reads the whole canvas every time; what it is least sure of is masked and drawn again
+(section 3.2). From the paper: the authors' JAX weights have no layout here.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from parvis.errors import UnknownName, UsageError
@@ -30,11 +29,10 @@ FREE: dict[str, Callable[..., System]] = {
 """Families of codes of one scale that can be drawn in any number of passes."""
 FIXED: dict[str, Callable[..., System]] = {
     "nar": nar.nar,
-    "par": partial(par.par, parallel_tokens=4),
     "raster": llamagen.llamagen,
 }
 """Those whose order decides the number."""
-KINDS = (*FREE, *FIXED, "mar", "var", "xar")
+KINDS = (*FREE, *FIXED, "mar", "par", "var", "xar")
 GATED = ("arpg", "nar", "par", "randar", "raster")
 """Families with LlamaGen's gated MLP, whose hidden width follows from the width."""
 
@@ -49,6 +47,7 @@ def small(
     classes: int | Sequence[str] = 1,
     tokenizer: Mapping[str, Any] | None = None,
     steps: int | None = None,
+    parallel_tokens: int = 4,
     scale: float = 2.0,
     temperature: float = 1.0,
     top_p: float = 1.0,
@@ -60,7 +59,8 @@ def small(
         depth, width, heads: of the transformer (of each half for MAR and xAR).
         classes: their number, or their names by number. tokenizer: arguments of its config: ``VQConfig``, for ``var``
             ``MultiScaleConfig``, for ``mar`` and ``xar`` ``KLConfig``.
-        steps: passes, where the family leaves the choice. scale, temperature, top_p: the preset.
+        steps: passes, where the family leaves the choice. parallel_tokens: PAR's n.
+        scale, temperature, top_p: the preset.
     """
     if kind not in KINDS:
         raise UnknownName("family of small models", kind, KINDS)
@@ -69,7 +69,7 @@ def small(
     if count < 1:
         raise UsageError(f"a class-conditional model needs at least one class; got {count}")
     size = Size(depth, width, heads, hidden(kind, width))
-    system = _family(kind, size, resolution, count, dict(tokenizer or {}), steps)
+    system = _family(kind, size, resolution, count, dict(tokenizer or {}), steps, parallel_tokens)
     sampling = Sampling(temperature=temperature, top_p=top_p)
     preset = Preset(system.preset.steps, scale, sampling)
     return replace(system, name=f"{kind}-small-{resolution}", classes=names, preset=preset)
@@ -81,7 +81,7 @@ def hidden(kind: str, width: int) -> int:
 
 
 def _family(
-    kind: str, size: Size, resolution: int, classes: int, tokenizer: dict[str, Any], steps: int | None
+    kind: str, size: Size, resolution: int, classes: int, tokenizer: dict[str, Any], steps: int | None, parallel: int
 ) -> System:
     if kind == "var":
         return var.var(size, resolution, tokenizer=MultiScaleVQ(MultiScaleConfig(**tokenizer)), classes=classes)
@@ -95,6 +95,8 @@ def _family(
         steps = min(steps or 16, side**2)
         return mar.mar(size, resolution, steps, diffusion_steps=25, tokenizer=latents, classes=classes)
     codes = VQGAN(VQConfig(**tokenizer))
+    if kind == "par":
+        return par.par(size, resolution, parallel, tokenizer=codes, classes=classes)
     if kind in FIXED:
         return FIXED[kind](size, resolution, tokenizer=codes, classes=classes)
     tokens = codes.grid(resolution, resolution).tokens
