@@ -188,6 +188,7 @@ def test_the_help_groups_every_command_and_each_has_examples(capsys: Capture) ->
             "show",
             "order",
             "bench",
+            "results",
             "verify",
             "data",
             "tokenizer",

@@ -28,6 +28,7 @@ from parvis.commands import (
     generate,
     listing,
     order,
+    results,
     show,
     tokenizer,
     train,
@@ -38,7 +39,7 @@ from parvis.errors import ParvisError, UnknownName, UsageError
 GROUPS = (
     ("draw", (generate, edit, compare, demo), 'parvis generate "red apple" -n 4 -o out'),
     ("look", (listing, show, order), "parvis order lpd --grid 16x16 --steps 20 -o order.gif"),
-    ("measure", (bench, verify), "parvis bench --batch 1,8"),
+    ("measure", (bench, results, verify), "parvis bench --batch 1,8"),
     ("move", (convert, export), "parvis convert lpd_l_256.pth --system lpd-l-256 --tokenizer vq_ds16_c2i.pt -o lpd"),
     ("train", (data, tokenizer, encode, train), "parvis data fetch emoji"),
 )

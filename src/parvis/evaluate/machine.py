@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib import metadata
 from pathlib import Path
 
 import torch
+
+PACKAGES = ("parvis", "torch", "numpy", "pillow")
 
 
 def machine(device: torch.device) -> dict[str, object]:
@@ -24,6 +27,17 @@ def machine(device: torch.device) -> dict[str, object]:
     if device.type != "cpu":
         facts["accelerator"] = torch.get_device_module(device).get_device_name(device)
     return facts
+
+
+def versions() -> dict[str, str | None]:
+    """Of Python and of every package that can change a number; ``None`` where one is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
 
 
 def _processor() -> str:
