@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from recipes import emoji, fashion, fashion_tokenizers, tokenizer
+from recipes import emoji, fashion, fashion_tokenizers, small, small_tokenizers, tokenizer
 
 RECIPES: dict[str, Callable[..., object]] = {
     "emoji-64": emoji.emoji_64,
@@ -14,15 +14,20 @@ RECIPES: dict[str, Callable[..., object]] = {
     "emoji-128": emoji.emoji_128,
     "emoji-128-raster": emoji.emoji_128_raster,
     **{f"fashion-{name}": partial(fashion.train, name) for name in fashion.RUNS},
+    **small.SMALL,
 }
-"""By the name that ``parvis train`` takes; each takes ``out`` and some of tokenizer, start, steps, batch and lr."""
+"""By the name that ``parvis train`` takes; each takes ``out`` and some of the options of ``commands/train.py``."""
 
 TOKENIZERS: dict[str, Callable[..., object]] = {
+    "small": small_tokenizers.small,
+    "kl-small": small_tokenizers.kl_small,
+    "multiscale-small": small_tokenizers.multiscale_small,
     "emoji": tokenizer.emoji_tokenizer,
     "fashion-vq": fashion_tokenizers.fashion_vq,
     "fashion-kl": fashion_tokenizers.fashion_kl,
     "fashion-multiscale": fashion_tokenizers.fashion_multiscale,
 }
-"""By the name that ``parvis tokenizer train`` takes; each takes ``out`` and some of steps, batch and lr."""
+"""By the name that ``parvis tokenizer train`` takes; each takes ``out`` and some of the options of
+``commands/train.py``."""
 
 __all__ = ["RECIPES", "TOKENIZERS"]

@@ -117,7 +117,11 @@ def test_recipes_of_models_and_of_tokenizers(monkeypatch: pytest.MonkeyPatch, ca
 def test_the_recipes_that_there_are() -> None:
     from recipes import RECIPES, TOKENIZERS
 
-    assert set(TOKENIZERS) == {"emoji"} and not {name for name in RECIPES if "tokenizer" in name}
+    assert {"small", "kl-small", "multiscale-small"} <= set(TOKENIZERS) and {"lpd-small", "raster-small"} <= set(
+        RECIPES
+    )
+    assert all(recipe.__doc__ for recipe in (*TOKENIZERS.values(), *RECIPES.values()))
+    assert not set(RECIPES) & set(TOKENIZERS)
 
 
 def test_encode_checks_its_place_first(alone: Path, capsys: Capture) -> None:

@@ -93,12 +93,14 @@ def encoded(args: argparse.Namespace, tokenizer: Any) -> CodeCache:
         with bar(args, len(emoji), "picture") as progress:
             return encode_dataset(
                 emoji, tokenizer, args.out, flip=args.flip, source="emoji", batch=args.batch,
+                tokenizer_folder=str(args.tokenizer.resolve()),
                 progress=lambda done, _: progress.tell(done),
             )  # fmt: skip
     images = open_data(args.data, args.resolution, args.split).cut(args.crop)
     with bar(args, len(images), "picture") as progress:
         return encode_images(
             images, tokenizer, args.out, flip=args.flip, skip_bad=args.skip_bad, batch=args.batch,
+            tokenizer_folder=str(args.tokenizer.resolve()),
             progress=lambda done, _: progress.tell(done),
         )  # fmt: skip
 

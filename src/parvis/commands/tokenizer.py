@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from parvis.tokenizer.base import Tokenizer
 
 EXAMPLES = (
-    "parvis tokenizer train emoji --out runs/emoji-tokenizer",
+    "parvis tokenizer train small --data ./pictures --resolution 64 -o runs/tok",
     "parvis tokenizer info emoji-64",
     "parvis tokenizer reconstruct emoji-64 photo.png cat.jpg --resolution 64 -o sheet.png",
 )
@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
     train = command(actions, "train", "run a tokenizer's recipe, going on where it stopped", "", EXAMPLES[:1])
-    train.add_argument("recipe", help="its name, e.g. emoji; `parvis tokenizer train list` shows them all")
+    train.add_argument("recipe", help="its name, e.g. small; `parvis tokenizer train list` shows them all")
     add_options(train)
     train.set_defaults(run=run_train)
 

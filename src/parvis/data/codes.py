@@ -55,6 +55,8 @@ class Manifest:
     """Pictures that could not be decoded and were left out."""
     source: str
     """Where the pictures lay."""
+    tokenizer_folder: str
+    """Where the tokenizer lay; empty where nobody said."""
     shards: tuple[tuple[str, int, str], ...]
     """File, pictures, SHA-256."""
     listing: tuple[str, str] | None

@@ -45,6 +45,7 @@ def encode_dataset(
     classes: Sequence[str] = (),
     listing: Sequence[tuple[str, str | None]] = (),
     source: str = "",
+    tokenizer_folder: str = "",
     skip_bad: bool = False,
     batch: int = 64,
     shard: int | None = None,
@@ -55,10 +56,10 @@ def encode_dataset(
     how many pictures it holds).
 
     ``crop`` says how the pictures were cut (an :class:`ImageSet` knows); ``extra`` holds further tensors of one row per
-    picture (labels, caption ids), ``listing`` names and captions, ``classes`` the names of the labels, ``source`` where
-    the pictures lie. ``skip_bad`` leaves out pictures that cannot be decoded, which otherwise are an error.
-    ``progress(done, count)`` is called after each batch. Pixels as stored: no shifts, which would give new codes to
-    learn.
+    picture (labels, caption ids), ``listing`` names and captions, ``classes`` the names of the labels, ``source`` and
+    ``tokenizer_folder`` where the pictures and the tokenizer lie. ``skip_bad`` leaves out pictures that cannot be
+    decoded, which otherwise are an error. ``progress(done, count)`` is called after each batch. Pixels as stored: no
+    shifts, which would give new codes to learn.
 
     :raises DataError: a picture cannot be decoded; with ``skip_bad``, none can
     :raises OutputError: the cache cannot be written
@@ -109,7 +110,8 @@ def encode_dataset(
             listed = LISTING, hashlib.sha256(text).hexdigest()
         manifest = Manifest(
             tokenizer_hash(tokenizer), tokenizer.vocabulary, images.resolution, crop, flip, len(kept), views,
-            grid.scales, tuple(classes), count - len(kept), source, tuple(shards), listed,
+            grid.scales, tuple(classes), count - len(kept), source, tokenizer_folder,
+            tuple(shards), listed,
         )  # fmt: skip
         (scratch / MANIFEST).write_text(as_json(manifest), encoding="utf-8")
     return CodeCache.open(path, tokenizer)
@@ -121,6 +123,7 @@ def encode_images(
     path: Path | str,
     *,
     flip: bool = False,
+    tokenizer_folder: str = "",
     skip_bad: bool = False,
     batch: int = 64,
     progress: Callable[[int, int], object] | None = None,
@@ -133,7 +136,8 @@ def encode_images(
     listing = tuple(zip(images.names, images.captions(), strict=True))
     return encode_dataset(
         images, tokenizer, path, flip=flip, extra=extra, classes=images.classes, listing=listing,
-        source=str(images.root.resolve()), skip_bad=skip_bad, batch=batch, progress=progress,
+        source=str(images.root.resolve()), tokenizer_folder=tokenizer_folder, skip_bad=skip_bad,
+        batch=batch, progress=progress,
     )  # fmt: skip
 
 

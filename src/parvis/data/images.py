@@ -122,3 +122,44 @@ class ImageSet:
 def as_pixels(images: npt.NDArray[np.uint8]) -> Tensor:
     """uint8 [n, H, W, 3] to float32 [n, 3, H, W] in [-1, 1]."""
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Pictures in memory, uint8 [n, S, S, 3]."""
+
+    images: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def resolution(self) -> int:
+        return int(self.images.shape[1])
+
+    def pixels(self, indices: Sequence[int]) -> Tensor:
+        """float32 [n, 3, S, S] in [-1, 1]."""
+        return as_pixels(self.images[list(indices)])
+
+
+def usable(images: ImageSet, skip_bad: bool = False, limit: int = 1 << 30) -> tuple[ImageSet | Decoded, int]:
+    """The pictures that can be decoded, all tried once, and how many are left out. Where their first views take at most
+    ``limit`` bytes they are kept in memory.
+
+    :raises DataError: one cannot be decoded (none can, with ``skip_bad``)
+    """
+    good: list[int] = []
+    kept: list[npt.NDArray[np.uint8]] | None = [] if 3 * images.resolution**2 * len(images) <= limit else None
+    for i in range(len(images)):
+        try:
+            found = images.image(i)
+        except DataError:
+            if not skip_bad:
+                raise
+            continue
+        good.append(i)
+        if kept is not None:
+            kept.append(found)
+    if not good:
+        raise DataError(f"none of the {len(images)} pictures of {images.root} can be decoded")
+    return (images.select(good) if kept is None else Decoded(np.stack(kept))), len(images) - len(good)

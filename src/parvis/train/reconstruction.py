@@ -10,30 +10,34 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from parvis.tokenizer.vqgan import VQGAN
+from parvis.tokenizer.base import Tokenizer
 
 
 @torch.no_grad()
-def reconstruct(model: VQGAN, pixels: Tensor, batch: int = 32) -> tuple[Tensor, Tensor]:
-    """Reconstructions clamped to [-1, 1], and codes ``[B, N]``."""
-    outs, codes = [], []
+def reconstruct(model: Tokenizer, pixels: Tensor, batch: int = 32) -> tuple[Tensor, Tensor]:
+    """Reconstructions clamped to [-1, 1], and codes ``[B, N]`` or latents ``[B, N, C]``."""
+    outs, values = [], []
+    grid = model.grid(*pixels.shape[-2:])
     for part in torch.split(pixels, batch):
         found = model.encode(part)
-        h, w = (side // model.factor for side in part.shape[-2:])
-        vectors = model.quantize.lookup(found.view(-1, h, w))
-        outs.append(model.render(vectors.movedim(-1, 1)).clamp(-1, 1))
-        codes.append(found)
-    return torch.cat(outs), torch.cat(codes)
+        outs.append(model.decode(found, grid).float().clamp(-1, 1))
+        values.append(found)
+    return torch.cat(outs), torch.cat(values)
 
 
-def measure(model: VQGAN, pixels: Tensor) -> dict[str, float]:
-    """PSNR in dB (of the mean error; mean of the images' own), codes in use, entropy in nats (and without code 0)."""
-    out, codes = reconstruct(model, pixels)
+def measure(model: Tokenizer, pixels: Tensor) -> dict[str, float]:
+    """PSNR in dB (of the mean error; mean of the images' own); for codes those in use, entropy in nats (and without
+    code 0)."""
+    out, values = reconstruct(model, pixels)
     error_B = ((out - pixels) / 2).square().flatten(1).mean(1)
-    counts_V = torch.bincount(codes.flatten(), minlength=model.vocabulary).double()
-    return {
-        "psnr": float(-10 * error_B.mean().log10()),
+    found = {
+        "psnr": float(-10 * error_B.mean().clamp_min(1e-10).log10()),
         "psnr_mean": float((-10 * error_B.clamp_min(1e-10).log10()).mean()),
+    }
+    if model.channels is not None:
+        return found
+    counts_V = torch.bincount(values.flatten(), minlength=model.vocabulary).double()
+    return found | {
         "codes": float((counts_V > 0).sum()),
         "entropy": _entropy(counts_V),
         "entropy_not_0": _entropy(counts_V[1:]),
@@ -46,7 +50,7 @@ def _entropy(counts_V: Tensor) -> float:
     return float(-(p * p.clamp_min(1e-30).log()).sum())
 
 
-def sheet(model: VQGAN, pixels: Tensor, columns: int = 8) -> Image.Image:
+def sheet(model: Tokenizer, pixels: Tensor, columns: int = 8) -> Image.Image:
     """A picture of rows: originals, and under each its reconstruction."""
     rows = []
     for part, out in zip(
