@@ -18,6 +18,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from parvis.data.fashion import FashionSet
 from parvis.data.images import Decoded, ImageSet, usable
 from parvis.data.source import open_data
 from parvis.errors import UsageError
@@ -120,7 +121,7 @@ def multiscale_small(
     return save(out, training.tokenizer, images, held)
 
 
-Pictures = ImageSet | Decoded
+Pictures = ImageSet | Decoded | FashionSet
 
 
 def split(data: Path, out: Path, resolution: int, skip_bad: bool) -> tuple[Pictures, Tensor, Tensor]:
@@ -150,10 +151,17 @@ def settings(out: Path, steps: int, batch: int, lr: float, device: str) -> FitCo
     )  # fmt: skip
 
 
-def fitted(model: nn.Module, loss: Loss, images: Pictures, taught: Tensor, config: FitConfig) -> None:
+def fitted(
+    model: nn.Module, loss: Loss, images: Pictures, taught: Tensor, config: FitConfig, mirror: bool = True
+) -> None:
     """Train in place and leave the averaged weights in the model, on the CPU."""
     pick = shuffled(len(taught), config.batch, seed=0)
-    done = fit(config, model, loss, lambda step: {"pixels": mirrored(images.pixels(taught[pick(step)].tolist()), step)})
+
+    def batches(step: int) -> dict[str, Tensor]:
+        pixels = images.pixels(taught[pick(step)].tolist())
+        return {"pixels": mirrored(pixels, step) if mirror else pixels}
+
+    done = fit(config, model, loss, batches)
     assert done.ema is not None
     model.load_state_dict(done.ema.tensors)
     model.cpu().eval().requires_grad_(False)

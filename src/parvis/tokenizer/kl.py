@@ -99,7 +99,7 @@ class KL(Tokenizer):
     @torch.no_grad()
     def decode(self, values: Tensor, grid: Grid) -> Tensor:
         """Pixels ``[B, 3, H, W]`` of scaled latents ``[B, N, C]``; not clamped."""
-        z_BChw = (values / self.config.scale).transpose(1, 2).unflatten(2, (grid.height, grid.width))
+        z_BChw = (values / self.config.scale).transpose(1, 2).reshape(len(values), -1, grid.height, grid.width)
         return self.render(z_BChw)
 
     def render(self, z_BChw: Tensor) -> Tensor:
