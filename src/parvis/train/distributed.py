@@ -139,12 +139,15 @@ def join(device: str, shard: bool = False, timeout: float = 1800.0, trackers: Se
     handlers = [utils.InitProcessGroupKwargs(timeout=timedelta(seconds=timeout))] if size > 1 else []
     if size > 1:
         handlers.append(utils.DistributedDataParallelKwargs(find_unused_parameters=True))
-    accelerator = accelerate.Accelerator(
-        cpu=torch.device(device).type == "cpu",
-        mixed_precision="no",
-        log_with=list(trackers) or None,
-        kwargs_handlers=handlers,
-    )
+    try:
+        accelerator = accelerate.Accelerator(
+            cpu=torch.device(device).type == "cpu",
+            mixed_precision="no",
+            log_with=list(trackers) or None,
+            kwargs_handlers=handlers,
+        )
+    except ValueError as error:
+        raise UsageError(f"accelerate refuses the trackers {trackers} or the way this was launched: {error}") from error
     if size == 1:
         return World(0, 1, torch.device(device), accelerator=accelerator)
     shard = shard or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
