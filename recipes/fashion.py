@@ -40,6 +40,7 @@ from parvis.tokenizer.base import Tokenizer
 from parvis.tokenizer.folder import Known, arguments_of, read_tokenizer
 from parvis.tokenizer.multiscale import MultiScaleVQ
 from parvis.train import FitConfig, fit, shuffled
+from parvis.train.distributed import main_first, main_process
 from parvis.train.objectives import (
     Objective,
     by_scale,
@@ -171,7 +172,8 @@ def train(name: str, out: Path, *, tokenizer: Path, steps: int = 1400, batch: in
     assert isinstance(codec, Known)
     system = build(name, codec)
     objective = RUNS[name].objective(system)
-    values = values_of(codec, data, out.parent / f"values-{RUNS[name].tokenizer}")
+    with main_first():
+        values = values_of(codec, data, out.parent / f"values-{RUNS[name].tokenizer}")
     pick, labels = shuffled(len(data), batch, seed=0), data.labels()
 
     def batches(step: int) -> dict[str, Tensor]:
@@ -195,6 +197,8 @@ def train(name: str, out: Path, *, tokenizer: Path, steps: int = 1400, batch: in
     )  # fmt: skip
     fitted = fit(config, system.models["main"], loss, batches, on_sample=show)
     assert fitted.ema is not None
+    if not main_process():
+        return
     system.models["main"].load_state_dict(fitted.ema.tensors)
     tensors = {"model.safetensors": system.models["main"].state_dict(), "tokenizer.safetensors": codec.state_dict()}
     about = {"data": "Fashion-MNIST", "pictures": str(fitted.step * batch), "run": name}

@@ -113,22 +113,28 @@ def test_two_processes_go_on_from_one(tmp_path: Path) -> None:
             assert line == pytest.approx(expected, rel=ROUNDING)
 
 
+LAUNCHERS = {
+    "torchrun": "torch.distributed.run --nproc-per-node 2",
+    "accelerate": "accelerate.commands.launch --multi_gpu --num_processes 2 --main_process_port 29517",
+    "fsdp": "accelerate.commands.launch --use_fsdp --fsdp_version 2 --num_processes 2 --main_process_port 29518",
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["torch.distributed.run", "accelerate.commands.launch"])
+@pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_launchers_start_it(launcher: str, tmp_path: Path) -> None:
-    how = ["--nproc-per-node", "2"]
-    if "accelerate" in launcher:
-        how = ["--num_processes", "2", "--num_machines", "1", "--cpu", "--mixed_precision", "no"]
-        how += ["--dynamo_backend", "no", "--num_cpu_threads_per_process", "1", "--main_process_port", "29517"]
+    """On a CPU as well: accelerate's ``--multi_gpu`` means several processes, what they compute on is asked later."""
+    more = "--num_machines 1 --mixed_precision no --dynamo_backend no" if launcher != "torchrun" else ""
     worker = str(Path(__file__).parent.parent / "training_worker.py")
     found = subprocess.run(
-        [sys.executable, "-m", launcher, *how, worker, json.dumps({"out": str(tmp_path)})],
+        [sys.executable, "-m", *LAUNCHERS[launcher].split(), *more.split(), worker, json.dumps({"out": str(tmp_path)})],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)},
         capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     lines = [json.loads(line) for line in found.stdout.replace("}{", "}\n{").splitlines() if line.startswith("{")]
     assert sorted(line["rank"] for line in lines) == [0, 1] and lines[0]["weights"] == lines[1]["weights"]
+    assert bool(list(tmp_path.glob("checkpoints/*/shard-*"))) == (launcher == "fsdp")
     train(out=tmp_path / "one")
     assert metrics(tmp_path)[-1] == pytest.approx(metrics(tmp_path / "one")[-1], rel=ROUNDING)
 
