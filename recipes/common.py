@@ -26,6 +26,7 @@ from parvis.tokenizer.base import Tokenizer
 from parvis.tokenizer.folder import read_tokenizer
 from parvis.train import FitConfig, fit
 from parvis.train.cached import cached
+from parvis.train.distributed import main_first, main_process
 from parvis.train.loop import Loss
 from parvis.train.objectives import Objective
 from parvis.weights.config import MAX_LIST, FolderConfig
@@ -65,13 +66,14 @@ def codes_of(data: Path, tokenizer: Path | None, out: Path, cut: Cut) -> tuple[C
     model, place, resolution = read_tokenizer(tokenizer), out / "codes", cut.resolution or 64
     check_writable(out, folder=True)
     images = open_data(data, resolution).cut(cut.crop)
-    if not is_cache(place):
-        progress = Progress(len(images), what="encoding", every=30.0)
-        encode_images(
-            images, model, place, flip=cut.flip, skip_bad=cut.skip_bad, tokenizer_folder=str(tokenizer.resolve()),
-            progress=lambda done, _: progress.tell(done),
-        )  # fmt: skip
-        progress.clear()
+    with main_first():
+        if not is_cache(place):
+            progress = Progress(len(images), what="encoding", every=30.0)
+            encode_images(
+                images, model, place, flip=cut.flip, skip_bad=cut.skip_bad, tokenizer_folder=str(tokenizer.resolve()),
+                progress=lambda done, _: progress.tell(done),
+            )  # fmt: skip
+            progress.clear()
     source = str(images.root.resolve())
     how: dict[str, Any] = {"resolution": resolution, "crop": cut.crop, "flip": cut.flip, "source": source}
     return CodeCache.open(place, model, **how), model, tokenizer
@@ -116,6 +118,8 @@ def run(
     system.tokenizer.to(config.device)
     batches = cached(cache, config.batch, config.seed)
     fitted = fit(config, model, taught(objective, drop), batches, on_sample=lambda _, step: draw(system, step, config))
+    if not main_process():
+        return fitted.step
     about = {
         "steps": str(fitted.step),
         "images": str(fitted.step * config.batch),

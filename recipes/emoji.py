@@ -23,10 +23,8 @@ from parvis.assemble import read_folder
 from parvis.data.codes import CodeCache, tokenizer_hash
 from parvis.data.emoji import EmojiSet, load_emoji
 from parvis.data.encode import encode_dataset
-from parvis.generate import generate, pixels
 from parvis.model.transformer import Transformer
 from parvis.order import Order, raster
-from parvis.output import save_png, sheet, to_images
 from parvis.request import Request
 from parvis.schedule import group_sizes
 from parvis.system import System
@@ -35,7 +33,10 @@ from parvis.systems.emoji import emoji
 from parvis.tokenizer.folder import arguments_of, load_tokenizer
 from parvis.tokenizer.vqgan import VQGAN
 from parvis.train import FitConfig, choose_caption, fit, weighted
+from parvis.train.distributed import main_first, main_process
 from parvis.train.objective import random_order, teacher_logits
+from parvis.train.report import Seen
+from parvis.train.watch import Watch, distance
 from parvis.weights.config import FolderConfig
 from parvis.weights.folder import save_folder
 from parvis.weights.int8 import to_int8
@@ -96,7 +97,8 @@ def train(system: System, data: EmojiSet, out: Path, *, steps: int, batch: int, 
     """
     model, tokenizer = system.models["main"], system.tokenizer
     assert isinstance(tokenizer, VQGAN)
-    cache = codes_of(tokenizer, data, out.parent / f"codes-{data.resolution}")
+    with main_first():
+        cache = codes_of(tokenizer, data, out.parent / f"codes-{data.resolution}")
     chosen = torch.tensor([i for i, record in enumerate(data.records) if record.split == "train"])
     pick = weighted(data.select("train").weights(), batch, seed=0)
     codes, (captions, counts) = cache.codes[:, 0].long(), data.caption_table()
@@ -114,14 +116,16 @@ def train(system: System, data: EmojiSet, out: Path, *, steps: int, batch: int, 
         dropped = torch.rand(size, generator=generator) < DROP
         return cross_entropy(module, examples["codes"], examples["words"], order, dropped).mean()
 
-    watch = Watch(system, data, codes, captions[:, 0], out)
+    losses = Losses(system, data, codes, captions[:, 0], out)
     config = FitConfig(
         steps=steps, batch=batch, lr=lr, warmup=200, schedule="wsd", decay=0.25, floor=0.02, ema=0.998,
         out=out, checkpoint_every=500, checkpoint_seconds=300, sample_every=500,
         identity={"codes": cache.identity, "system": system.name},
     )  # fmt: skip
-    fitted = fit(config, model, loss, batches, on_sample=watch)
+    fitted = fit(config, model, loss, batches, on_sample=losses)
     assert fitted.ema is not None
+    if not main_process():
+        return
     with fitted.ema.applied(model):
         export(system, data, out / "model", {"steps": str(fitted.step), "images": str(fitted.step * batch)})
 
@@ -142,8 +146,8 @@ def cross_entropy(
     return F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
 
 
-class Watch:
-    """What is looked at while training: losses by split and category, and a sheet drawn with fixed seeds."""
+class Losses:
+    """What is looked at while training beside :class:`~parvis.train.watch.Watch`: losses by split and category."""
 
     def __init__(self, system: System, data: EmojiSet, codes: Tensor, captions: Tensor, out: Path) -> None:
         self.system, self.data, self.codes, self.captions, self.out = system, data, codes, captions, out
@@ -158,22 +162,21 @@ class Watch:
             if data.records[i].split == "train" and data.records[i].base not in bases:
                 bases.add(data.records[i].base)
                 seen.append(i)
-        self.shown = seen[:40] + self.parts["combination"][:16] + self.parts["base"][:8]
+        shown = seen[:40] + self.parts["combination"][:16] + self.parts["base"][:8]
+        names = [data.records[i].name for i in shown]
+        drawn = self.parts["train"]
+        far = distance(data.images[drawn], [Request(captions[drawn], tuple(range(len(drawn))))])
+        self.watch = Watch(system, Request(captions[shown], tuple(range(len(shown)))), names, out, far)
 
-    def __call__(self, model: nn.Module, step: int) -> None:
+    def __call__(self, model: nn.Module, step: int) -> Seen:
         assert isinstance(model, Transformer)
-        row: dict[str, object] = {"step": step}
-        for split, index in self.parts.items():
-            row[split] = round(float(self._losses(model, index).mean()), 4)
-        row["category"] = self._by_category(model)
+        losses = {part: round(float(self._losses(model, index).mean()), 4) for part, index in self.parts.items()}
+        row: dict[str, object] = {"step": step, **losses, "category": self._by_category(model)}
         with (self.out / "losses.jsonl").open("a") as log:
             log.write(json.dumps(row) + "\n")
         print(row, flush=True)
-        captions = [self.data.records[i].name for i in self.shown]
-        words = self.captions[self.shown]
-        with torch.inference_mode():
-            canvas, _ = generate(self.system, Request(words, tuple(range(len(self.shown)))))
-        save_png(self.out / "sheets" / f"{step:06d}.png", sheet(to_images(pixels(self.system, canvas)), captions))
+        seen = self.watch(model, step)
+        return Seen({**seen.values, **{f"loss_{part}": loss for part, loss in losses.items()}}, seen.pictures)
 
     def _losses(self, model: Transformer, index: list[int]) -> Tensor:
         generator = torch.Generator().manual_seed(2)

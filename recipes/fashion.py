@@ -32,6 +32,7 @@ from parvis.system import System
 from parvis.systems.small import small
 from parvis.tokenizer.folder import Known, arguments_of, read_tokenizer
 from parvis.train import FitConfig
+from parvis.train.distributed import main_first
 from parvis.train.objectives import Objective, in_any_order
 from parvis.weights.config import FolderConfig
 from recipes import common
@@ -137,7 +138,8 @@ def train(name: str, out: Path, *, tokenizer: Path, steps: int = 1400, batch: in
     codec = read_tokenizer(tokenizer)
     assert isinstance(codec, Known)
     system, run = build(name, codec), RUNS[name]
-    cache = codes_of(codec, load_fashion("train"), out.parent / f"codes-{run.tokenizer}")
+    with main_first():
+        cache = codes_of(codec, load_fashion("train"), out.parent / f"codes-{run.tokenizer}")
     config = FitConfig(
         steps=steps, batch=batch, lr=lr, warmup=100, schedule="wsd", decay=0.3, floor=0.02, weight_decay=0.05,
         ema=0.995, out=out, checkpoint_every=500, checkpoint_seconds=300, sample_every=1000, log_every=50,

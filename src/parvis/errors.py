@@ -7,6 +7,7 @@
     ├── WeightsError            a checkpoint that is truncated, damaged, of another shape or hostile
     ├── DataError               a data set or code cache that is missing, damaged or does not match
     ├── TrainingError           training cannot go on (loss not finite, checkpoint of another run)
+    │   └── Stopped             a signal ended it, after a checkpoint: exit code 128 + signal
     └── OutputError             a result cannot be written
 
 Each message says what was given, what was expected and what to do.
@@ -55,6 +56,14 @@ class DataError(ParvisError):
 
 class TrainingError(ParvisError):
     """Training stopped; the last good checkpoint is kept."""
+
+
+class Stopped(TrainingError):
+    """Training ended because the process was told to (SIGTERM, SIGINT); a checkpoint was written first."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal
 
 
 class OutputError(ParvisError):

@@ -35,7 +35,7 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     return target
 
 
@@ -89,7 +89,7 @@ def new_file(path: str | Path) -> Iterator[Path]:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
 
 @contextlib.contextmanager
@@ -109,12 +109,12 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             yield partial
             for file in partial.iterdir():
                 _sync_file(file)
-            _sync_folder(partial)
+            sync_folder(partial)
             _swap(partial, target)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
 
 @contextlib.contextmanager
@@ -152,7 +152,7 @@ def _sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
     """Make a rename durable; where folders cannot be opened (Windows) the file system does it in its own time."""
     if not hasattr(os, "O_DIRECTORY"):
         return

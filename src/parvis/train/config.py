@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,12 @@ from torch import nn
 from parvis.errors import UsageError
 from parvis.train.checkpoint import shape_hash
 from parvis.train.optim import Name, Schedule
+
+LOOSE = {
+    "out", "checkpoint_every", "checkpoint_seconds", "keep", "sample_every", "log_every", "device", "timeout",
+    "trackers", "shard", "gradient_checkpointing", "compile",
+}  # fmt: skip
+"""Settings that may change between a checkpoint and the run that goes on from it."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,18 @@ class FitConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     """bfloat16 is slower than float32 on CPUs without instructions for it (avx512_bf16 or amx_bf16)."""
     accumulate: int = 1
-    """A step's batch is taken in this many parts."""
+    """A step's batch is taken in this many parts, each with randomness of its own. Processes share the parts: with a
+    number that the count of processes divides, a run is the same on one process and on several. With another, as many
+    parts more are made as they need."""
+    shard: bool = False
+    """Divide weights, gradients and optimizer state among the processes (FSDP2) instead of copying them (DDP)."""
+    gradient_checkpointing: bool = False
+    """Compute what is inside the blocks again in the backward pass instead of keeping it: less memory, more time."""
+    compile: bool = False
+    """``torch.compile`` each block: rounds differently, so a run is exact only against one that does the same."""
+    timeout: float = 1800.0
+    """Seconds after which a process that does not answer ends the others; one that died does at once. Evaluation and
+    samples, which the main process makes alone, must take less."""
     seed: int = 0
     device: str = "cpu"
     out: Path | None = None
@@ -50,6 +67,8 @@ class FitConfig:
     keep: int = 2
     sample_every: int = 0
     log_every: int = 10
+    trackers: tuple[Any, ...] = ()
+    """Trackers beside TensorBoard: names that accelerate knows (``wandb``, ``trackio``, ...) or its objects."""
     identity: Mapping[str, str] = field(default_factory=dict)
     """What else makes this run this run (the hash of its codes, its architecture): a checkpoint with another identity
     is refused."""
@@ -67,6 +86,7 @@ class FitConfig:
             "lr": 0,
             "clip": 0,
             "weight_decay": 0,
+            "timeout": 1,
         }
         wrong = [
             f"{k} = {getattr(self, k)} (at least {low})" for k, low in least.items() if not getattr(self, k) >= low
@@ -78,13 +98,15 @@ class FitConfig:
         wrong += [
             f"{k} = {getattr(self, k)!r} ({' or '.join(c)})" for k, c in choices.items() if getattr(self, k) not in c
         ]
+        if self.shard and self.optimizer == "muon":
+            wrong.append("optimizer = 'muon' with shard = True (it needs whole matrices: adamw)")
         if wrong:
             raise UsageError("training cannot start with " + "; ".join(wrong))
 
     def fingerprint(self, model: nn.Module) -> dict[str, Any]:
         """What a checkpoint must agree on. The number of steps may change under ``wsd``, whose rate does not depend
         on it before the decay."""
-        loose = {"out", "checkpoint_every", "checkpoint_seconds", "keep", "sample_every", "log_every", "device"}
-        loose |= {"steps", "decay"} if self.schedule == "wsd" else set()
-        fixed = {k: v for k, v in asdict(self).items() if k not in loose}
+        fixed = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in LOOSE}
+        if self.schedule == "wsd":
+            fixed = {name: value for name, value in fixed.items() if name not in ("steps", "decay")}
         return {**fixed, "betas": list(self.betas), "identity": dict(self.identity), "shapes": shape_hash(model)}

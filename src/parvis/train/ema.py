@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+from parvis.train.spread import local, whole
 
 
 class Ema:
@@ -33,17 +36,30 @@ class Ema:
             else:
                 self.tensors[name].copy_(value)
         if old:
-            torch._foreach_lerp_(old, new, 1 - decay)
+            torch._foreach_lerp_([local(t) for t in old], [local(t) for t in new], 1 - decay)
+
+    def whole(self) -> Ema:
+        """The average of a divided model with all its tensors whole. Every process must ask."""
+        out = copy.copy(self)
+        out.tensors = {name: whole(tensor) for name, tensor in self.tensors.items()}
+        return out
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[nn.Module]:
         """Inside the block the model holds the averaged weights; afterwards its own again."""
-        own = {k: v.detach().clone() for k, v in model.state_dict().items()}
-        model.load_state_dict(self.tensors)
-        try:
+        with kept(model):
+            model.load_state_dict(self.tensors)
             yield model
-        finally:
-            model.load_state_dict(own)
+
+
+@contextmanager
+def kept(model: nn.Module) -> Iterator[None]:
+    """Whatever the block does to the model's tensors is undone after it."""
+    own = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)
 
 
 def _copy(value: Tensor) -> Tensor:

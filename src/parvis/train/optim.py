@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from parvis.errors import UsageError
+from parvis.train.spread import whole
 
 Schedule = Literal["cosine", "wsd"]
 Name = Literal["adamw", "muon"]
@@ -91,9 +92,9 @@ def set_rate(opts: Sequence[torch.optim.Optimizer], lr: float) -> None:
 
 def clip(model: nn.Module, limit: float) -> Tensor:
     """Scales the gradients down to the norm ``limit`` (0: leaves them) and returns their norm before, without reading
-    it back."""
+    it back. Of a divided model it is the norm of the whole."""
     grads = [p.grad for p in model.parameters() if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(grads)
+    norm = whole(torch.nn.utils.get_total_norm(grads))
     if limit > 0:
         torch.nn.utils.clip_grads_with_norm_(model.parameters(), limit, norm)
     return norm
