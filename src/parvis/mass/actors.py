@@ -56,7 +56,7 @@ def with_ray(
     if not todo:
         return
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level="ERROR")
+        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     data.DataContext.get_current().enable_progress_bars = False
     gpus = 1 if device == "cuda" else 0
     found = data.from_items([{"low": low, "high": high} for low, high in todo]).map_batches(
