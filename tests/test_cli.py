@@ -188,6 +188,8 @@ def test_the_help_groups_every_command_and_each_has_examples(capsys: Capture) ->
             "show",
             "order",
             "bench",
+            "sample",
+            "evaluate",
             "results",
             "verify",
             "data",

@@ -31,6 +31,7 @@ LAYERS = (
     ("weights.convert", "weights.export"),
     ("weights.hub", "weights.catalog"),
     ("pipeline",),
+    ("mass",),
     ("commands", "cli"),
 )
 # fmt: on

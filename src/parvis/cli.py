@@ -24,11 +24,13 @@ from parvis.commands import (
     demo,
     edit,
     encode,
+    evaluate,
     export,
     generate,
     listing,
     order,
     results,
+    sample,
     show,
     tokenizer,
     train,
@@ -39,7 +41,7 @@ from parvis.errors import ParvisError, UnknownName, UsageError
 GROUPS = (
     ("draw", (generate, edit, compare, demo), 'parvis generate "red apple" -n 4 -o out'),
     ("look", (listing, show, order), "parvis order lpd --grid 16x16 --steps 20 -o order.gif"),
-    ("measure", (bench, results, verify), "parvis bench --batch 1,8"),
+    ("measure", (bench, sample, evaluate, results, verify), "parvis bench --batch 1,8"),
     ("move", (convert, export), "parvis convert lpd_l_256.pth --system lpd-l-256 --tokenizer vq_ds16_c2i.pt -o lpd"),
     ("train", (data, tokenizer, encode, train), "parvis data fetch emoji"),
 )

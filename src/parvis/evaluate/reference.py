@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ class Reference:
         name: what it was read from. sha256: of its pixels in order, or of the file of statistics. count: how many
             pictures, 0 where statistics do not say. size: ``HxW``, empty where they do not say.
         moments: of the features. features: float32 [N, D] themselves; ``None`` of statistics, which give a Frechet
-            distance and nothing else.
+            distance and nothing else. captions: of the pictures, where they have any.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Reference:
     size: str
     moments: Moments
     features: Tensor | None = None
+    captions: tuple[str, ...] | None = None
 
     @property
     def identity(self) -> dict[str, object]:
@@ -54,7 +55,8 @@ def of_pictures(
 ) -> Reference:
     """A reference from pictures, under ``net``."""
     features, sha256 = described(pictures, net, batch, progress)
-    return of_features(pictures.name, features, sha256, f"{pictures.height}x{pictures.width}")
+    found = of_features(pictures.name, features, sha256, f"{pictures.height}x{pictures.width}")
+    return replace(found, captions=pictures.captions)
 
 
 def open_reference(
