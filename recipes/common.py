@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +41,8 @@ class Cut:
     crop: str = "centre"
     flip: bool = True
     skip_bad: bool = False
+    strict: bool = False
+    """Whether a cache that is cut otherwise is refused."""
 
 
 def codes_of(data: Path, tokenizer: Path | None, out: Path, cut: Cut) -> tuple[CodeCache, Tokenizer, Path]:
@@ -56,6 +57,7 @@ def codes_of(data: Path, tokenizer: Path | None, out: Path, cut: Cut) -> tuple[C
     if is_cache(data):
         folder = tokenizer or own_tokenizer(CodeCache.open(data))
         wanted: dict[str, Any] = {} if cut.resolution is None else {"resolution": cut.resolution}
+        wanted |= {"crop": cut.crop, "flip": cut.flip} if cut.strict else {}
         model = read_tokenizer(folder)
         return CodeCache.open(data, model, **wanted), model, folder
     if tokenizer is None:
@@ -150,8 +152,3 @@ def rebuilt(system: System, tokenizer: Tokenizer) -> System:
     system.tokenizer.load_state_dict(tokenizer.state_dict())
     system.tokenizer.eval().requires_grad_(False)
     return system
-
-
-def known_arguments(**arguments: Any) -> Mapping[str, Any]:
-    """Arguments of a system without those that nobody gave."""
-    return {name: value for name, value in arguments.items() if value is not None}

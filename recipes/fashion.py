@@ -37,7 +37,7 @@ from parvis.train.objectives import Objective, in_any_order
 from parvis.weights.config import FolderConfig
 from recipes import common
 from recipes.common import rebuilt
-from recipes.small import initialise, objective
+from recipes.families import initialise, objective
 
 WIDTH, HEADS = 160, 4
 DROP = 0.1

@@ -13,24 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
 
-from parvis.errors import UsageError
-from parvis.noise import Noise
-from parvis.schedule import group_sizes
-from parvis.system import System
-from parvis.systems import llamagen, lpd, mar, var, xar
-from parvis.systems.small import GATED, small
-from parvis.tokenizer.base import Tokenizer
+from parvis.systems.small import small
 from parvis.tokenizer.folder import Known, arguments_of
-from parvis.tokenizer.kl import KL
-from parvis.tokenizer.multiscale import MultiScaleVQ
 from parvis.train import FitConfig
-from parvis.train import objectives as teach
 from parvis.weights.config import FolderConfig
-from recipes.common import Cut, class_names, codes_of, known_arguments, rebuilt, run
+from recipes.common import Cut, class_names, codes_of, rebuilt, run
+from recipes.families import check_kind, initialise, objective
 
 ABOUT = {
     "arpg": "ARPG: any order, queries that only read; classes from the data.",
@@ -68,7 +60,7 @@ def of_family(kind: str) -> Callable[..., None]:
         cache, codec, _ = codes_of(data, tokenizer, out, Cut(resolution, skip_bad=skip_bad))
         check_kind(kind, codec)
         assert isinstance(codec, Known)
-        arguments = known_arguments(
+        arguments: dict[str, Any] = dict(
             kind=kind, resolution=cache.manifest.resolution, depth=depth, width=width, heads=max(1, width // 64),
             classes=class_names(cache), tokenizer=arguments_of(codec),
         )  # fmt: skip
@@ -84,48 +76,6 @@ def of_family(kind: str) -> Callable[..., None]:
 
     recipe.__doc__ = ABOUT[kind]
     return recipe
-
-
-def check_kind(kind: str, tokenizer: Tokenizer) -> None:
-    """Raises UsageError where the family cannot be trained on what this tokenizer makes."""
-    wanted = {"mar": (KL, "kl-small"), "xar": (KL, "kl-small"), "var": (MultiScaleVQ, "multiscale-small")}
-    if kind in wanted and not isinstance(tokenizer, wanted[kind][0]):
-        raise UsageError(
-            f"{kind}-small cannot use a {type(tokenizer).__name__} tokenizer; make one with "
-            f"`parvis tokenizer train {wanted[kind][1]} --data PICTURES` and encode with it"
-        )
-    if kind not in wanted and isinstance(tokenizer, KL | MultiScaleVQ):
-        raise UsageError(
-            f"{kind}-small needs codes of one scale, not a {type(tokenizer).__name__} tokenizer; make one with "
-            "`parvis tokenizer train small --data PICTURES` and encode with it"
-        )
-
-
-def initialise(kind: str, model: nn.Module) -> None:
-    """First values as the family's authors set them; MaskGIT's as LPD's, which has the same parts."""
-    starts: dict[str, Callable[..., None]] = {"mar": mar.initialise, "xar": xar.initialise, "var": var.initialise}
-    starts.get(kind, llamagen.initialise if kind in GATED else lpd.initialise)(model)
-
-
-def objective(kind: str, system: System) -> teach.Objective:
-    """How the family is taught."""
-    grid = system.grid
-    if kind in ("randar", "arpg"):
-        return teach.one_by_one(grid)
-    if kind == "lpd":
-        steps = {min(grid.tokens, k) for k in (grid.tokens, 128, 64, 32, 24, 20, 16, 12, 10, 8)}
-        return teach.in_any_order([group_sizes(grid.tokens, k) for k in sorted(steps)])
-    if kind == "maskgit":
-        return teach.masked_codes(grid)
-    if kind == "mar":
-        return teach.masked_latents(grid)
-    order = system.order(grid, system.preset.steps, Noise((0,)))
-    if kind == "xar":
-        return teach.noisy_cells(order)
-    if kind == "var":
-        assert isinstance(system.tokenizer, MultiScaleVQ)
-        return teach.by_scale(order, system.tokenizer, grid)
-    return teach.in_order(order)
 
 
 SMALL = {f"{kind}-small": of_family(kind) for kind in ABOUT}

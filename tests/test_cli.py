@@ -195,6 +195,8 @@ def test_the_help_groups_every_command_and_each_has_examples(capsys: Capture) ->
             "data",
             "tokenizer",
             "encode",
+            "doctor",
+            "estimate",
             "train",
         ]
     )

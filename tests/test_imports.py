@@ -20,7 +20,7 @@ LAYERS = (
     ),
     ("output", "chart", "data", "weights", "weights.config", "weights.folder", "weights.keys"),
     ("predict", "diffusion", "flow", "tokenizer", "model", "cache"),
-    ("data.codes", "data.encode"),
+    ("data.codes", "data.encode", "data.roundtrip"),
     ("decode",),
     ("system",),
     ("request", "generate", "engine", "train", "evaluate", "edit", "results", "prompting", "text"),

@@ -22,8 +22,10 @@ from parvis.commands import (
     convert,
     data,
     demo,
+    doctor,
     edit,
     encode,
+    estimate,
     evaluate,
     export,
     generate,
@@ -43,7 +45,7 @@ GROUPS = (
     ("look", (listing, show, order), "parvis order lpd --grid 16x16 --steps 20 -o order.gif"),
     ("measure", (bench, sample, evaluate, results, verify), "parvis bench --batch 1,8"),
     ("move", (convert, export), "parvis convert lpd_l_256.pth --system lpd-l-256 --tokenizer vq_ds16_c2i.pt -o lpd"),
-    ("train", (data, tokenizer, encode, train), "parvis data fetch emoji"),
+    ("train", (data, tokenizer, encode, doctor, estimate, train), "parvis data fetch emoji"),
 )
 """What ``parvis --help`` shows together: a word, the commands, an example."""
 

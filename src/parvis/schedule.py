@@ -59,6 +59,11 @@ def _published() -> dict[tuple[int, int], tuple[int, ...]]:
     return tables
 
 
+def published_steps(tokens: int) -> tuple[int, ...]:
+    """The numbers of groups that LPD has a table for: 9 for 256 tokens, 14 for 1024, none for others."""
+    return tuple(sorted(steps for count, steps in _published() if count == tokens))
+
+
 def published(tokens: int, steps: int) -> tuple[int, ...]:
     """LPD's own table for ``tokens`` (256 or 1024) in ``steps`` groups.
 

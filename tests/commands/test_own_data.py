@@ -121,7 +121,7 @@ def test_what_does_not_fit_is_refused(caches: Path, pictures: Path, tmp_path: Pa
     out = ["-o", str(tmp_path / "run")]
     for call, message in (
         (["lpd-small", "--data", str(pictures)], "holds pictures, which need a tokenizer"),
-        (["lpd-small", "--data", str(caches / "kl")], "needs codes of one scale, not a KL"),
+        (["lpd-small", "--data", str(caches / "kl")], "needs codes of one scale, not those of a KL"),
         (["mar-small", "--data", str(caches / "vq")], "parvis tokenizer train kl-small"),
         (["var-small", "--data", str(caches / "vq")], "parvis tokenizer train multiscale-small"),
         (["lpd-small", "--data", str(caches / "vq"), "--tokenizer", str(tmp_path / "other")], "tokenizer: cache"),

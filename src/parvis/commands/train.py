@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 OPTIONS = (
     "data", "tokenizer", "start", "resolution", "codes", "steps", "batch", "lr", "depth", "width", "channels", "device",
-    "skip_bad",
+    "precision", "accumulate", "skip_bad",
 )  # fmt: skip
 """What a recipe may take besides ``out``; each takes some."""
 EXAMPLES = (
@@ -41,6 +41,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--tokenizer", type=Path, metavar="DIR", help="folder of the trained tokenizer; a code cache knows its own"
     )
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="bf16 where there are instructions for it (fp32)")
+    parser.add_argument("--accumulate", type=int, help="parts in which a step's batch is taken, for less memory")
     parser.add_argument("--start", type=Path, metavar="DIR", help="model folder to start from")
     add_options(parser)
     parser.set_defaults(run=run)

@@ -1,0 +1,106 @@
+"""The published trainings: their settings as their sources have them, and each trains for a step at toy size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from parvis.assemble import build, published
+from parvis.cli import main
+from parvis.data.encode import encode_images
+from parvis.data.source import open_data
+from parvis.pipeline import load
+from parvis.tokenizer.folder import Known, read_tokenizer, save_tokenizer
+from parvis.tokenizer.kl import KL, KLConfig
+from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
+from parvis.tokenizer.vqgan import VQGAN, VQConfig
+from parvis.train.optim import rate
+from recipes.families import objective
+from recipes.published import IMAGENET, SIZES, TRAININGS, with_dropout
+
+BY_FAMILY = {how.kind: name for name, how in reversed(TRAININGS.items())}
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_every_training_is_of_a_system_that_is_taught_that_way(name: str) -> None:
+    system, how = build(published(name)), TRAININGS[name]
+    objective(how.kind, system)
+    config = how.config(IMAGENET)
+    assert config.steps == round(how.epochs * IMAGENET / how.batch) and config.warmup < config.steps
+    assert str(published(name).arguments["size"]) in SIZES[how.kind] and how.source in how.text(name)
+
+
+def rates(name: str, *epochs: float) -> list[float]:
+    """The learning rate at these epochs of the published run."""
+    c, how = TRAININGS[name].config(IMAGENET), TRAININGS[name]
+    steps = [min(c.steps - 1, round(epoch / how.epochs * c.steps)) for epoch in epochs]
+    return [c.lr * rate(step, c.steps, c.warmup, c.schedule, c.floor, c.decay) for step in steps]
+
+
+def test_rates_at_the_epochs_that_the_sources_name() -> None:
+    assert rates("lpd-l-256", 25, 50, 400, 450) == pytest.approx([4e-4, 8e-4, 8e-4, 1e-5], rel=2e-3)
+    assert rates("lpd-xl-256", 50, 450) == pytest.approx([4e-4, 1e-5], rel=2e-3)
+    assert rates("par-xxl-384-4x", 7.5, 15) == pytest.approx([1e-4, 2e-4], rel=2e-3)
+    assert rates("par-xl-384-4x", 157.5, 300) == pytest.approx([5e-5, 0], rel=2e-2, abs=1e-9)
+    assert rates("llamagen-l-256", 0, 150, 300) == pytest.approx([1e-4] * 3)
+    assert rates("arpg-l-256", 50, 100, 400) == pytest.approx([2e-4, 4e-4, 1e-5], rel=2e-3)
+    assert TRAININGS["randar-l-256"].config(IMAGENET).steps == 360_000
+    assert TRAININGS["randar-l-256"].config(IMAGENET).warmup == 50_000
+    assert rates("randar-l-256", 1000) == pytest.approx([2e-5])
+    assert rates("var-d16-256", 4, 14, 200) == pytest.approx([3e-4, 3e-4, 3e-5], rel=2e-3)
+    assert rates("var-d30-256", 350) == pytest.approx([3.2e-6], rel=2e-2)
+    assert rates("mar-l-256", 100, 800) == pytest.approx([8e-4] * 2) and rates("xar-h-256", 800) == pytest.approx(
+        [4e-4]
+    )
+
+
+def test_dropout_reaches_the_layers() -> None:
+    model = build(published("lpd-l-256")).models["main"]
+    with_dropout(model, 0.25)
+    assert {module.dropout for module in model.modules() if hasattr(module, "dropout")} == {0.25}
+
+
+@pytest.fixture(scope="module")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root, rng = tmp_path_factory.mktemp("published"), np.random.default_rng(0)
+    for i in range(8):
+        (root / "pictures" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        noise = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(root / "pictures" / "ab"[i % 2] / f"{i}.png")
+    torch.manual_seed(0)
+    tokenizers: dict[str, Known] = {
+        "vq": VQGAN(VQConfig(8, (1, 1, 1), 1, 1, False, 4, 8, 16, 4)),
+        "kl": KL(KLConfig(channels=8, multipliers=(1, 1, 1), blocks=1, groups=4, z_channels=3)),
+        "scales": MultiScaleVQ(MultiScaleConfig((1, 2, 4), 8, (1, 1, 1), 1, 4, 8, 16)),
+    }
+    for name, tokenizer in tokenizers.items():
+        for crop, flip in (("centre", True), ("centre", False), ("ten", False)):
+            folder, images = root / f"tok-{name}", open_data(root / "pictures", 16).cut(crop)
+            if not folder.exists():
+                save_tokenizer(folder, tokenizer)
+            where = root / f"{name}-{crop}-{flip}"
+            encode_images(images, read_tokenizer(folder), where, flip=flip, tokenizer_folder=str(folder))
+    return root
+
+
+@pytest.mark.parametrize("kind", BY_FAMILY)
+def test_a_smaller_model_trains_by_the_published_settings(kind: str, caches: Path, tmp_path: Path) -> None:
+    name = BY_FAMILY[kind]
+    how = TRAININGS[name]
+    data = caches / f"{ {'mar': 'kl', 'xar': 'kl', 'var': 'scales'}.get(kind, 'vq') }-{how.crop}-{how.flip}"
+    call = ["train", name, "--data", str(data), "-o", str(tmp_path), "--depth", "2", "--width", "64"]
+    assert main([*call, "--steps", "2", "--batch", "4"]) == 0
+    system = load(tmp_path / "model").system
+    assert system.name.startswith(f"{kind}-small") and system.classes == ("a", "b")
+
+
+def test_the_cut_of_a_cache_must_be_the_published_one(
+    caches: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["train", "par-xl-384-4x", "--data", str(caches / "vq-centre-True"), "-o", str(tmp_path), "--depth", "2"]
+    assert main(call) == 1
+    assert "crop: cache 'centre', wanted 'ten'; flip: cache True, wanted False" in capsys.readouterr().err
