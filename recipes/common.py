@@ -45,7 +45,9 @@ class Cut:
     """Whether a cache that is cut otherwise is refused."""
 
 
-def codes_of(data: Path, tokenizer: Path | None, out: Path, cut: Cut) -> tuple[CodeCache, Tokenizer, Path]:
+def codes_of(
+    data: Path, tokenizer: Path | None, out: Path, cut: Cut, device: str = "cpu"
+) -> tuple[CodeCache, Tokenizer, Path]:
     """The code cache to train on, its tokenizer and where that lies.
 
     ``data`` is a cache, which is checked against the tokenizer (its own unless one is given), or pictures, which are
@@ -68,7 +70,7 @@ def codes_of(data: Path, tokenizer: Path | None, out: Path, cut: Cut) -> tuple[C
     model, place, resolution = read_tokenizer(tokenizer), out / "codes", cut.resolution or 64
     check_writable(out, folder=True)
     images = open_data(data, resolution).cut(cut.crop)
-    with main_first():
+    with main_first(device):
         if not is_cache(place):
             progress = Progress(len(images), what="encoding", every=30.0)
             encode_images(

@@ -113,7 +113,7 @@ def train(system: System, data: EmojiSet, out: Path, *, steps: int, batch: int, 
         assert isinstance(module, Transformer)
         size = len(examples["codes"])
         order = random_order(size, tables, generator) if lpd_kind else raster(system.grid)
-        dropped = torch.rand(size, generator=generator) < DROP
+        dropped = torch.rand(size, generator=generator, device=generator.device) < DROP
         return cross_entropy(module, examples["codes"], examples["words"], order, dropped).mean()
 
     losses = Losses(system, data, codes, captions[:, 0], out)

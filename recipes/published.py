@@ -220,7 +220,7 @@ def training(name: str) -> Callable[..., None]:
         whole = depth is None and width is None
         resolution = int(str(published(name).arguments.get("resolution", 256))) if whole else None
         cut = Cut(resolution, how.crop, how.flip, skip_bad, strict=True)
-        cache, codec, _ = codes_of(data, tokenizer, out, cut)
+        cache, codec, _ = codes_of(data, tokenizer, out, cut, device)
         check_kind(how.kind, codec)
         assert isinstance(codec, Known)
         folder = described(name, cache, codec, depth, width)

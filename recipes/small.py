@@ -57,7 +57,7 @@ def of_family(kind: str) -> Callable[..., None]:
         device: str = "cpu",
         skip_bad: bool = False,
     ) -> None:
-        cache, codec, _ = codes_of(data, tokenizer, out, Cut(resolution, skip_bad=skip_bad))
+        cache, codec, _ = codes_of(data, tokenizer, out, Cut(resolution, skip_bad=skip_bad), device)
         check_kind(kind, codec)
         assert isinstance(codec, Known)
         arguments: dict[str, Any] = dict(

@@ -28,6 +28,7 @@ from parvis.tokenizer.kl import KL, KLConfig
 from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
 from parvis.tokenizer.vqgan import VQGAN, VQConfig
 from parvis.train import FitConfig, fit, shuffled
+from parvis.train.distributed import main_process
 from parvis.train.kl import kl_loss, scaled
 from parvis.train.loop import Loss
 from parvis.train.multiscale import MultiScaleTraining, first_codes, multiscale_loss
@@ -50,6 +51,7 @@ def small(
     batch: int = 16,
     codes: int = 1024,
     channels: int = 32,
+    device: str = "cpu",
     skip_bad: bool = False,
 ) -> VQGAN:
     """VQ, 8 x 8 pixels a token, 1024 codes: for all families of codes but VAR.
@@ -62,15 +64,15 @@ def small(
         z_channels=64, codes=codes, code_dim=8, patch=2,
     )  # fmt: skip
     torch.manual_seed(0)
-    model = VQGAN(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = VQGAN(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     pick = shuffled(len(taught), batch, seed=0)
 
     def draw(step: int) -> list[Tensor]:
-        return [mirrored(images.pixels(taught[pick(step)].tolist()), step)]
+        return [mirrored(images.pixels(taught[pick(step)].tolist()), step).to(device)]
 
     how = TokenizerTraining(steps, evaluate_seconds=300)
-    model = train(model, draw, how, out / "training", {"held-out": images.pixels(held[:32].tolist())})
-    return save(out, model, images, held)
+    model = train(model, draw, how, out / "training", {"held-out": images.pixels(held[:32].tolist()).to(device)})
+    return save(out, model.cpu(), images, held)
 
 
 def kl_small(
@@ -169,6 +171,8 @@ def fitted(
 
 def save(out: Path, model: T, images: Pictures, held: Tensor) -> T:
     """Write ``out/model`` with what the tokenizer reaches on held-out pictures, and a sheet of some of them."""
+    if not main_process():
+        return model
     pixels = images.pixels(held.tolist())
     with torch.inference_mode():
         found = {name: round(value, 4) for name, value in measure(model.eval(), pixels).items()}

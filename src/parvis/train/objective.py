@@ -65,6 +65,6 @@ def order_cross_entropy(
 def random_order(batch: int, tables: Sequence[tuple[int, ...]], generator: torch.Generator) -> Order:
     """LPD's training order (section 4.1): one of the group tables for the whole batch, a uniform permutation per
     image."""
-    sizes = tables[int(torch.randint(len(tables), (), generator=generator))]
-    positions = torch.rand(batch, sum(sizes), generator=generator).argsort(1)
+    sizes = tables[int(torch.randint(len(tables), (), generator=generator, device=generator.device))]
+    positions = torch.rand(batch, sum(sizes), generator=generator, device=generator.device).argsort(1)
     return Order(positions, sizes)

@@ -8,9 +8,9 @@ Shapes: B images, H and W pixels, M vectors, C code channels.
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from parvis.errors import TrainingError
+from parvis.files import write_bytes
 from parvis.tokenizer.quantize import CodebookEMA
 from parvis.tokenizer.vqgan import VQGAN
 from parvis.train.autoencoder import difference_loss, isotropy_loss, reset, spread
@@ -123,9 +124,9 @@ class _State:
             "step": self.step,
             "fingerprint": fingerprint,
         }
-        temporary = path.with_suffix(".partial")
-        torch.save(state, temporary)
-        os.replace(temporary, path)
+        held = io.BytesIO()
+        torch.save(state, held)
+        write_bytes(path, held.getvalue())
 
     def load(self, path: Path, fingerprint: str) -> None:
         state = torch.load(path, weights_only=True, map_location=next(self.model.parameters()).device)
