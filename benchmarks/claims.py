@@ -1,7 +1,7 @@
 """The field's claims on equal terms: every family of recipes/fashion.py sampled, measured and timed.
 
     python benchmarks/claims.py judge     a classifier of Fashion-MNIST, whose features are measured
-    python benchmarks/claims.py sweep     guidance for every family: 1, 1.5 and 2.5 on 400 pictures
+    python benchmarks/claims.py sweep     guidance for every family: 1, 1.5 and 2.5 on 300 pictures
     python benchmarks/claims.py measure   1,000 pictures of every family and setting, against the test split
     python benchmarks/claims.py latency   seconds for a picture, all families in turn (a quiet machine!)
     python benchmarks/claims.py page      docs/results.md and its plots, from the records alone
@@ -52,7 +52,7 @@ from recipes import fashion
 
 Array = npt.NDArray[np.uint8]
 PROTOCOL = Protocol(dimensions=64, subsets=50, subset=500, replicates=100)
-COUNT, SWEPT = 1000, 400
+COUNT, SWEPT = 1000, 300
 SCALES = (1.0, 1.5, 2.5)
 FAMILIES = ("raster", "par-4", "par-16", "nar", "arpg", "randar", "lpd", "mar", "xar", "var", "maskgit")
 STEPS: dict[str, tuple[int, ...]] = {
@@ -139,7 +139,7 @@ class Bench:
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.runs, self.results = given.runs, given.results
-        judge = given.runs / "judge" / "model"
+        judge = given.results / "judge"
         self.net: FeatureNet = load_classifier(judge)
         self.about = load_config(judge).about
         test = load_fashion("test")
@@ -200,7 +200,7 @@ class Bench:
 
 
 def make_judge(given: argparse.Namespace) -> None:
-    folder = given.runs / "judge" / "model"
+    folder = given.results / "judge"
     if (folder / "config.json").is_file():
         print(f"{folder} is there already")
         return
