@@ -14,7 +14,7 @@ import argparse
 import json
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from clock import clock, machine
@@ -107,47 +107,47 @@ def p95(latencies: Sequence[float]) -> float:
     return statistics.quantiles(latencies, n=20)[-1]
 
 
-def measure(name: str, clients: int, rounds: int, loads: Sequence[float], count: int) -> dict[str, Any]:
-    """All of one model; ``loads`` are shares of what the closed loop reached."""
+def measure(
+    name: str, clients: int, pictures: int, rounds: int, loads: Sequence[float], count: int
+) -> Iterator[dict[str, Any]]:
+    """All of one model, piece by piece; ``loads`` are shares of what the closed loop reached."""
     pipeline = load(name)
     engine = Engine({pipeline.name: pipeline}, budget=Budget(slots=clients))
     closed_loop(engine, pipeline, 1, 1)
     alone, many = [], []
     for _ in range(rounds):
         alone.append(one_at_a_time(pipeline, 3))
-        many.append(closed_loop(engine, pipeline, clients, 2 * clients))
-    ratios = [a / b for a, b in zip(alone, many, strict=True)]
-    told: dict[str, Any] = {
+        many.append(closed_loop(engine, pipeline, clients, pictures))
+    yield {
         "model": name,
         "clients": clients,
         "seconds_per_image": {"one at a time": statistics.median(alone), "engine": statistics.median(many)},
-        "images_per_second, engine over one at a time": [round(ratio, 2) for ratio in ratios],
-        "poisson": [],
+        "engine over one at a time": [round(a / b, 2) for a, b in zip(alone, many, strict=True)],
     }
     for share in loads:
         moments = arrivals(count, share / statistics.median(many))
         ours, theirs = open_loop(engine, pipeline, moments), static(pipeline, moments, clients)
-        told["poisson"].append(
-            {
-                "load": share,
-                "p95": {"engine": p95(ours), "static": p95(theirs), "ratio": p95(ours) / p95(theirs)},
-                "median": {"engine": statistics.median(ours), "static": statistics.median(theirs)},
-            }
-        )
-    return told
+        yield {
+            "model": name,
+            "load": share,
+            "p95": {"engine": p95(ours), "static": p95(theirs), "ratio": p95(ours) / p95(theirs)},
+            "median": {"engine": statistics.median(ours), "static": statistics.median(theirs)},
+        }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["emoji-64", "emoji-128"])
     parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--pictures", type=int, default=64, help="of one round of the closed loop")
     parser.add_argument("--rounds", type=int, default=3, help="of the closed loop, each beside one at a time")
     parser.add_argument("--loads", nargs="+", type=float, default=[0.5, 0.8])
     parser.add_argument("--requests", type=int, default=100, help="of the open loop")
     given = parser.parse_args()
     print(machine())
     for name in given.models:
-        print(json.dumps(measure(name, given.clients, given.rounds, given.loads, given.requests), indent=2), flush=True)
+        for told in measure(name, given.clients, given.pictures, given.rounds, given.loads, given.requests):
+            print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":
