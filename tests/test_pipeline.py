@@ -15,8 +15,9 @@ import parvis
 from parvis.assemble import build, parts, published, read_folder
 from parvis.data.captions import Words
 from parvis.errors import UsageError
+from parvis.generate import generate, pixels
 from parvis.order import random, raster
-from parvis.output import read_origin
+from parvis.output import read_origin, to_images
 from parvis.planners import PLANNERS
 from parvis.schedule import group_sizes
 from parvis.systems import PUBLISHED
@@ -51,6 +52,19 @@ def test_n_pictures_of_every_prompt_with_seeds_that_count_on(words: parvis.Pipel
     assert images.seeds == (5, 6, 7, 8)
     assert images.passes == words.system.preset.steps
     assert all(image.mode == "RGB" for image in images)
+
+
+def test_requests_are_what_generate_draws_one_by_one(classes: parvis.Pipeline) -> None:
+    picture = Image.new("RGB", (12, 8), (9, 99, 199))
+    edit = classes.prepare(picture, keep=0.5)
+    for options in ({}, {"steps": 4, "guidance": 1.5, "order": "random"}, {"edit": edit}):
+        pictures = classes.generate([1, 3], n=2, seed=5, **options)
+        requests = classes.requests([1, 3], n=2, seed=5, **options)
+        assert [request.batch for request in requests] == [1] * 4
+        drawn = [pixels(classes.system, generate(classes.system, request)[0]) for request in requests]
+        assert all(same(a, b) for a, b in zip(pictures, to_images(torch.cat(drawn)), strict=True))
+    with pytest.raises(UsageError, match="steps is 99"):
+        classes.requests(1, steps=99)
 
 
 def test_a_picture_is_the_same_in_any_batch(words: parvis.Pipeline) -> None:

@@ -8,7 +8,12 @@
     ├── DataError               a data set or code cache that is missing, damaged or does not match
     ├── TrainingError           training cannot go on (loss not finite, checkpoint of another run)
     │   └── Stopped             a signal ended it, after a checkpoint: exit code 128 + signal
-    └── OutputError             a result cannot be written
+    ├── OutputError             a result cannot be written
+    └── ServingError            a request that the engine did not finish
+        ├── QueueFull           too many wait already; says when to come again
+        ├── EngineStopped       the engine takes no more, or stopped before this one was done
+        ├── DeadlinePassed      not done within the time that was given
+        └── RequestCancelled    taken back by whoever asked
 
 Each message says what was given, what was expected and what to do.
 """
@@ -68,3 +73,27 @@ class Stopped(TrainingError):
 
 class OutputError(ParvisError):
     """A result could not be written; nothing half written is left."""
+
+
+class ServingError(ParvisError):
+    """A request that the engine did not finish."""
+
+
+class QueueFull(ServingError):
+    """Too many requests wait already: nothing was queued. ``retry_after``: seconds after which to come again."""
+
+    def __init__(self, waiting: int, retry_after: float) -> None:
+        super().__init__(f"{waiting} requests wait already, the most that may; try again in {retry_after:.0f} s")
+        self.retry_after = retry_after
+
+
+class EngineStopped(ServingError):
+    """The engine takes no more requests, or stopped before this one was done."""
+
+
+class DeadlinePassed(ServingError):
+    """The request was not done within the time that it was given."""
+
+
+class RequestCancelled(ServingError):
+    """The request was taken back by whoever asked."""

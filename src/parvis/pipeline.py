@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from parvis.data.captions import Words
 from parvis.edit import Edit, Source, inpaint, outpaint, vary
 from parvis.errors import UsageError
 from parvis.generate import pixels, stream
+from parvis.model.context import Given
 from parvis.model.linear import pack
 from parvis.order import Order
 from parvis.output import to_images
@@ -121,19 +123,15 @@ class Pipeline:
             progress: called after every pass with how many are done and how many there will be, over all batches.
         """
         start = time.perf_counter()
-        asked, seeds, given = ask(self.system, self.words, prompts, n, seed, features, mask)
-        given = given.to(self.device)
         if batch < 1:
             raise UsageError(f"batch is {batch}; draw at least 1 picture at once")
         sampling = self._sampling(temperature, top_k, top_p)
+        asked, seeds, given = ask(self.system, self.words, prompts, n, seed, features, mask)
+        request = self._asking(given, seeds, steps, guidance, sampling, order, edit)
         images: list[Image.Image] = []
         passes = done = 0
         for low in range(0, len(asked), batch):
-            part = slice(low, low + batch)
-            planner = as_planner(order, part, len(asked))
-            values, known = self._kept(edit, seeds[part])
-            request = Request(given[part], tuple(seeds[part]), steps, guidance, sampling, values, known, planner)
-            for event in stream(self.system, request, self.device):
+            for event in stream(self.system, request(slice(low, low + batch)), self.device):
                 last = event
                 if progress is not None:
                     total = done + (event.total or self.system.grid.tokens) * -(-(len(asked) - low) // batch)
@@ -172,15 +170,37 @@ class Pipeline:
         edit: Edit | None = None,
     ) -> Iterator[Step]:
         """As :meth:`generate`, one :class:`Step` after every pass; ``step.images`` shows the canvas filling up."""
-        asked, seeds, given = ask(self.system, self.words, prompts, n, seed, features, mask)
-        given = given.to(self.device)
-        planner = as_planner(order, slice(None), len(asked))
+        _, seeds, given = ask(self.system, self.words, prompts, n, seed, features, mask)
         sampling = self._sampling(temperature, top_k, top_p)
-        values, known = self._kept(edit, seeds)
-        request = Request(given, tuple(seeds), steps, guidance, sampling, values, known, planner)
-        for event in stream(self.system, request, self.device):
+        request = self._asking(given, seeds, steps, guidance, sampling, order, edit)
+        for event in stream(self.system, request(slice(None)), self.device):
             canvas = event.canvas
             yield Step(event.index, event.total, canvas.known.clone(), canvas.values.clone(), self.system, edit)
+
+    def requests(
+        self,
+        prompts: Prompts = (),
+        *,
+        features: Tensor | str | Path | None = None,
+        mask: Tensor | None = None,
+        n: int = 1,
+        seed: int | Sequence[int] = 0,
+        steps: int | None = None,
+        guidance: float | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        order: str | Order | Planner | None = None,
+        edit: Edit | None = None,
+    ) -> list[Request]:
+        """What :meth:`generate` would draw, one request a picture, checked and ready for an engine (``Work``)."""
+        _, seeds, given = ask(self.system, self.words, prompts, n, seed, features, mask)
+        sampling = self._sampling(temperature, top_k, top_p)
+        request = self._asking(given, seeds, steps, guidance, sampling, order, edit)
+        made = [request(slice(i, i + 1)) for i in range(len(seeds))]
+        for one in made:
+            one.check(self.system)
+        return made
 
     def edit(
         self,
@@ -246,14 +266,32 @@ class Pipeline:
         assert keep is not None
         return vary(image, keep, size, crop)
 
-    def _kept(self, edit: Edit | None, seeds: Sequence[int]) -> tuple[Tensor | None, Tensor | None]:
-        """Values and mask of the known tokens of an edit."""
-        if edit is None:
-            return None, None
-        known = edit.known(self.system.grid, self.system.tokenizer.factor, seeds)
-        with torch.inference_mode():
-            values = self.system.tokenizer.encode(edit.pixels.to(self.device, self.dtype))
-        return values.expand(len(seeds), *values.shape[1:]), known.to(self.device)
+    def _asking(
+        self,
+        given: Given,
+        seeds: Sequence[int],
+        steps: int | None,
+        guidance: float | None,
+        sampling: Sampling,
+        order: str | Order | Planner | None,
+        edit: Edit | None,
+    ) -> Callable[[slice], Request]:
+        """The request of some of the pictures; of an edit the picture is encoded once."""
+        given, values, known = given.to(self.device), None, None
+        if edit is not None:
+            known = edit.known(self.system.grid, self.system.tokenizer.factor, seeds).to(self.device)
+            with torch.inference_mode():
+                values = self.system.tokenizer.encode(edit.pixels.to(self.device, self.dtype))
+            values = values.expand(len(seeds), *values.shape[1:])
+
+        def request(part: slice) -> Request:
+            planner = as_planner(order, part, len(seeds))
+            asked = Request(given[part], tuple(seeds[part]), steps, guidance, sampling, order=planner)
+            if values is None or known is None:
+                return asked
+            return replace(asked, values=values[part], known=known[part])
+
+        return request
 
     def _sampling(self, temperature: float | None, top_k: int | None, top_p: float | None) -> Sampling:
         preset = self.system.preset.sampling

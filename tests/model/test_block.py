@@ -13,8 +13,8 @@ from parvis.grid import Grid
 from parvis.model.attention import Attention
 from parvis.model.block import Block, Head, Mlp, ModulatedBlock, ModulatedHead, RMSNorm, SwiGLU, swiglu_hidden
 from parvis.model.framing import shift
-from parvis.model.plan import Rows
 from parvis.model.position import Rotary
+from parvis.model.sight import Alone
 from parvis.model.visibility import slot_causal
 
 D, H = 16, 2
@@ -27,8 +27,9 @@ def random(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def rows(count: int) -> Rows:
-    return shift((1,) * count, 1).whole(slot_causal, torch.device("cpu"))
+def seen(count: int) -> Alone:
+    rows = shift((1,) * count, 1).whole(slot_causal, torch.device("cpu"))
+    return Alone(rows, rows.mask)
 
 
 def softmax_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
@@ -42,7 +43,7 @@ X = torch.randn(2, 5, D, generator=torch.Generator().manual_seed(0))
 
 def test_attention_is_softmax_over_visible_keys() -> None:
     module = random(Attention(D, H, bias=(True, True)))
-    made = module(X, rows(5), rows(5).mask, None, None, 0)
+    made = module(X, seen(5), None, 0)
     q, k, v = (F.linear(X, w, b) for w, b in zip(module.qkv.weight.chunk(3), module.qkv.bias.chunk(3), strict=True))
     for image in range(2):
         heads = [softmax_attention(*(t[image, :, h * 8 : h * 8 + 8] for t in (q, k, v)), 8**-0.5) for h in range(H)]
@@ -55,7 +56,7 @@ def test_cosine_attention_has_unit_keys_and_a_learned_scale_of_at_most_100() -> 
     assert module.log_scale is not None and module.q_bias is not None and module.v_bias is not None
     module.log_scale.data = torch.tensor([0.7, 9.0]).view(1, H, 1, 1)
     x = X[:, :1] + 0.1 * X  # near one another, so that the clamped scale does not decide alone
-    made = module(x, rows(5), rows(5).mask, None, None, 0)
+    made = module(x, seen(5), None, 0)
     q, k, v = (F.linear(x, w) for w in module.qkv.weight.chunk(3))
     q, v = q + module.q_bias, v + module.v_bias
     for image in range(2):
@@ -72,7 +73,7 @@ def test_a_row_turned_by_nothing_reads_all_it_sees_alike() -> None:
     module = random(Attention(D, H))
     cos, sin = (t[None, None].clone() for t in Rotary(Grid.square(3), D // H).at(torch.arange(5)))
     cos[..., 3, :], sin[..., 3, :] = 0, 0
-    made = module(X, rows(5), rows(5).mask, (cos, sin), None, 0)
+    made = module(X, seen(5), (cos, sin), 0)
     values = F.linear(X, module.qkv.weight.chunk(3)[2])
     torch.testing.assert_close(made[:, 3], module.proj(values[:, :4].mean(1)), atol=1e-5, rtol=1e-5)
 
@@ -106,8 +107,8 @@ def test_mlps() -> None:
 
 def test_a_block_adds_what_its_parts_make() -> None:
     norm1, norm2, attention, mlp = (random(m) for m in (RMSNorm(D), RMSNorm(D), Attention(D, H), SwiGLU(D, 8)))
-    made = Block(norm1, attention, norm2, mlp)(X, rows(5), rows(5).mask, None, None, 0)
-    middle = X + attention(norm1(X), rows(5), rows(5).mask, None, None, 0)
+    made = Block(norm1, attention, norm2, mlp)(X, seen(5), None, 0)
+    middle = X + attention(norm1(X), seen(5), None, 0)
     torch.testing.assert_close(made, middle + mlp(norm2(middle)))
 
 
@@ -130,8 +131,8 @@ def test_an_adaptive_block_scales_shifts_and_gates(shared: bool) -> None:
         expected = F.linear(vector * torch.sigmoid(vector), linear.weight, linear.bias).view(2, 6, 1, D)
     torch.testing.assert_close(modulation, expected)
     g1, g2, s1, s2, t1, t2 = (expected[:, i] for i in range(6))
-    made = block(X, rows(5), rows(5).mask, None, None, 0, modulation)
-    middle = X + g1 * attention(normalised(X) * (1 + s1) + t1, rows(5), rows(5).mask, None, None, 0)
+    made = block(X, seen(5), None, 0, modulation)
+    middle = X + g1 * attention(normalised(X) * (1 + s1) + t1, seen(5), None, 0)
     whole = middle + g2 * mlp(normalised(middle) * (1 + s2) + t2)
     torch.testing.assert_close(made, whole, atol=1e-4, rtol=1e-4)
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from parvis.diffusion import Schedule
 from parvis.errors import IncompatibleParts
+from parvis.model.feed import Question
 from parvis.order import Order
 from parvis.train.latents import (
     diffusion_loss,
@@ -109,7 +110,8 @@ def test_masked_diffusion_is_the_mean_over_what_is_masked() -> None:
     order = Order(permutations(), (17,), 7)
     loss = masked_diffusion(model, values, LABELS, order, chance(2), repeats=1)
     rows = model.plan((7, 17)).step(1, model.rule, values.device)
-    hidden = model.answer(rows, order.positions, values, None, model.context(LABELS, False)).condition
+    asked = Question(rows, order.positions, values, None, model.context(LABELS, False))
+    hidden = model.answer(asked).condition
     generator = chance(2)
     timesteps = torch.randint(1000, (51,), generator=generator)
     noise = torch.randn(51, CHANNELS, generator=generator)

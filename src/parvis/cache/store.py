@@ -9,6 +9,9 @@ Legend: L layers, B images (condition and null rows stacked), H heads, S slots, 
 
 from __future__ import annotations
 
+import math
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -16,7 +19,7 @@ from parvis.model.plan import Rows
 
 
 class Cache:
-    """Keys and values of every layer, [L, B, H, S, d] each.
+    """Keys and values of every layer, [L, B, H, S, d] each; memory is taken when they are first written.
 
     Args:
         layers, batch, heads, slots, width: the sizes L, B, H, S, d.
@@ -26,8 +29,20 @@ class Cache:
     def __init__(
         self, layers: int, batch: int, heads: int, slots: int, width: int, dtype: torch.dtype, device: torch.device
     ) -> None:
-        self.keys = torch.zeros(layers, batch, heads, slots, width, dtype=dtype, device=device)
-        self.values = torch.zeros_like(self.keys)
+        self.shape, self.dtype, self.device = (layers, batch, heads, slots, width), dtype, device
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes, or will take once it is written."""
+        return 2 * math.prod(self.shape) * self.dtype.itemsize
+
+    @cached_property
+    def keys(self) -> Tensor:
+        return torch.zeros(self.shape, dtype=self.dtype, device=self.device)
+
+    @cached_property
+    def values(self) -> Tensor:
+        return torch.zeros(self.shape, dtype=self.dtype, device=self.device)
 
     def extend(self, layer: int, rows: Rows, key_BHRd: Tensor, value_BHRd: Tensor) -> tuple[Tensor, Tensor]:
         """Write the rows' keys and values into their slots; return all that these rows may see, views [B, H, K, d]."""

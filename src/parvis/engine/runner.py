@@ -20,6 +20,7 @@ from parvis.decode.job import Decoder, Job, Pass
 from parvis.errors import IncompatibleParts
 from parvis.model.base import Model
 from parvis.model.context import Context, Given
+from parvis.model.feed import Question
 from parvis.model.framing import shift
 from parvis.model.plan import RowPlan, Rows
 from parvis.order import Order
@@ -83,14 +84,27 @@ class Runner:
             self.seats[by] = _Seat(model, plan, context, model.cache(plan, context), len(self.order.before))
         return self.seats[by]
 
+    @property
+    def cache_bytes(self) -> int:
+        """What the caches of all models take, or will once they are written."""
+        return sum(self.seat(by).cache.nbytes for by in self.system.models)
+
     def answer(self, canvas: Canvas, ask: Pass) -> Prediction:
         """The (guided) prediction for the positions of ``ask``."""
+        model, question = self.question(canvas, ask)
+        return self.guided_by(ask, model.answer(question))
+
+    def question(self, canvas: Canvas, ask: Pass) -> tuple[Model, Question]:
+        """Which model is asked what; the cache counts as written from here on."""
         seat = self.seat(ask.by)
         self._check_draft(seat.model, ask)
         rows = seat.rows(ask, self.device)
         values_BN = canvas.values if ask.draft is None else canvas.drafted(ask.positions, ask.draft)
         view_BnC = content_of(self.system, rows, canvas)
-        prediction = seat.model.answer(rows, self.order_BN, values_BN, view_BnC, seat.context, seat.cache, ask.time)
+        return seat.model, Question(rows, self.order_BN, values_BN, view_BnC, seat.context, seat.cache, ask.time)
+
+    def guided_by(self, ask: Pass, prediction: Prediction) -> Prediction:
+        """The model's answer, led away from the null condition's where the job is guided."""
         if not self.guided:
             return prediction
         real, null = prediction.halves()

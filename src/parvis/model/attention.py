@@ -1,6 +1,6 @@
-"""Self-attention of a pass's rows over what they may see: the cache, or one another in training.
+"""Self-attention of a pass's rows over what they may see.
 
-Legend: B images, R rows, K keys, D width, H heads, d head width.
+Legend: B images, R rows, D width, H heads, d head width.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parvis.cache.store import Cache
-from parvis.model.plan import Rows
 from parvis.model.position import rotate
+from parvis.model.sight import Sight
 
 
 class Attention(nn.Module):
@@ -51,14 +50,11 @@ class Attention(nn.Module):
     def forward(
         self,
         x_BRD: Tensor,
-        rows: Rows,
-        mask: Tensor | None,
+        sight: Sight,
         turn: tuple[Tensor, Tensor] | None,
-        cache: Cache | None,
         layer: int,
     ) -> Tensor:
-        """Attend; with a cache the rows' keys are written to their slots first. ``mask`` bool [R, K] or [B, 1, R,
-        K]."""
+        """Attend to all that the rows see, themselves included."""
         B, R, D = x_BRD.shape
         mixed = self.qkv(x_BRD)
         if self.q_bias is not None and self.v_bias is not None:
@@ -70,8 +66,6 @@ class Attention(nn.Module):
             q, k, scale = (F.normalize(q, dim=-1) * strength).type_as(v), F.normalize(k, dim=-1), 1.0
         if turn is not None:
             q, k = rotate(q, turn), rotate(k, turn)
-        if cache is not None:
-            k, v = cache.extend(layer, rows, k, v)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+        out = sight.attend(q, sight.extend(layer, k, v), scale)
         projected: Tensor = self.proj(out.transpose(1, 2).reshape(B, R, D))
         return F.dropout(projected, self.dropout, self.training)

@@ -1,24 +1,23 @@
-"""What the runner needs of a model, whatever is inside it.
-
-Legend: B images, N positions, C channels, n asked.
-"""
+"""What the runner needs of a model, whatever is inside it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from parvis.cache.store import Cache
 from parvis.grid import Grid
 from parvis.model.context import Condition, Context, Given
+from parvis.model.feed import Gather, Question, alone
 from parvis.model.framing import Framing
-from parvis.model.plan import RowPlan, Rows, Rule
+from parvis.model.plan import RowPlan, Rule
 from parvis.predict import Prediction
 
 
 class Model(nn.Module, ABC):
-    """Base of the models: rows in, a prediction out.
+    """Base of the models: rows in, predictions out.
 
     Attributes:
         grid: the positions it was built for. framing: group sizes -> row plan. rule: who sees whom.
@@ -62,20 +61,15 @@ class Model(nn.Module, ABC):
         """An empty cache for a generation under ``plan``."""
 
     @abstractmethod
-    def answer(
-        self,
-        rows: Rows,
-        order_BN: Tensor,
-        values_BN: Tensor,
-        view_BnC: Tensor | None,
-        context: Context,
-        cache: Cache | None = None,
-        time: tuple[float, float] | None = None,
-    ) -> Prediction:
-        """The prediction of every asked rank; under guidance for the condition and, behind it, for the null condition.
+    def answers(self, questions: Sequence[Question], gather: Gather) -> Sequence[Prediction]:
+        """The prediction of every asked rank, for every question; under guidance for the condition and, behind it,
+        for the null condition.
 
         Args:
-            order_BN: the order's positions. values_BN: the canvas, [B, N] codes or [B, N, C] latents, with the pass's
-                draft in its place. view_BnC: content of the QUERY rows, by rank (content framing).
-            time: of the draft, and the time to which it is to be brought (``drafts``).
+            gather: how the rows of the questions go through the layers: ``alone`` or ``together``.
         """
+
+    def answer(self, question: Question) -> Prediction:
+        """The answer to one question."""
+        (prediction,) = self.answers((question,), alone)
+        return prediction

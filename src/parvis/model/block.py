@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parvis.cache.store import Cache
 from parvis.model.attention import Attention
-from parvis.model.plan import Rows
+from parvis.model.sight import Sight
 
 
 class RMSNorm(nn.Module):
@@ -81,14 +80,12 @@ class Block(nn.Module):
     def forward(
         self,
         x_BRD: Tensor,
-        rows: Rows,
-        mask: Tensor | None,
+        sight: Sight,
         turn: tuple[Tensor, Tensor] | None,
-        cache: Cache | None,
         layer: int,
         modulation: Tensor | None = None,
     ) -> Tensor:
-        x_BRD = x_BRD + self.attention(self.norm1(x_BRD), rows, mask, turn, cache, layer)
+        x_BRD = x_BRD + self.attention(self.norm1(x_BRD), sight, turn, layer)
         y: Tensor = x_BRD + self.mlp(self.norm2(x_BRD))
         return y
 
@@ -130,17 +127,15 @@ class ModulatedBlock(nn.Module):
     def forward(
         self,
         x_BRD: Tensor,
-        rows: Rows,
-        mask: Tensor | None,
+        sight: Sight,
         turn: tuple[Tensor, Tensor] | None,
-        cache: Cache | None,
         layer: int,
         modulation: Tensor | None = None,
     ) -> Tensor:
         assert modulation is not None
         gain1, gain2, scale1, scale2, shift1, shift2 = modulation.unbind(1)
         inner = self._norm(x_BRD) * (1 + scale1) + shift1
-        x_BRD = x_BRD + self.attention(inner, rows, mask, turn, cache, layer) * gain1
+        x_BRD = x_BRD + self.attention(inner, sight, turn, layer) * gain1
         inner = self._norm(x_BRD) * (1 + scale2) + shift2
         y: Tensor = x_BRD + self.mlp(inner) * gain2
         return y

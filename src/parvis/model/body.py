@@ -9,9 +9,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from parvis.cache.store import Cache
-from parvis.model.context import Context
-from parvis.model.plan import Rows
+from parvis.model.feed import Feed
 
 
 class Body(nn.Module, ABC):
@@ -22,37 +20,15 @@ class Body(nn.Module, ABC):
         return blocks
 
     @abstractmethod
-    def forward(
-        self,
-        blocks: nn.ModuleList,
-        x_BRD: Tensor,
-        rows: Rows,
-        mask: Tensor | None,
-        turn: tuple[Tensor, Tensor] | None,
-        context: Context,
-        cache: Cache | None,
-    ) -> Tensor:
-        """Hidden vectors of the rows that answer, [B, n, D] by rank.
-
-        Args:
-            mask: bool [R, K] or [B, 1, R, K]. turn: (cos, sin), [B, 1, R, E] each.
-        """
+    def forward(self, blocks: nn.ModuleList, feed: Feed) -> Tensor:
+        """Hidden vectors of the rows that answer, [B, n, D] by rank."""
 
 
 class Straight(Body):
     """Every row through every block."""
 
-    def forward(
-        self,
-        blocks: nn.ModuleList,
-        x_BRD: Tensor,
-        rows: Rows,
-        mask: Tensor | None,
-        turn: tuple[Tensor, Tensor] | None,
-        context: Context,
-        cache: Cache | None,
-    ) -> Tensor:
-        modulations = context.modulation or (None,) * len(blocks)
+    def forward(self, blocks: nn.ModuleList, feed: Feed) -> Tensor:
+        x_BRD = feed.x_BRD
         for layer, block in enumerate(blocks):
-            x_BRD = block(x_BRD, rows, mask, turn, cache, layer, modulations[layer])
-        return rows.answering(x_BRD)
+            x_BRD = block(x_BRD, feed.sight, feed.turn, layer, feed.modulation(layer))
+        return feed.sight.answering(x_BRD)

@@ -20,9 +20,11 @@ from parvis.model.base import Model
 from parvis.model.block import ModulatedBlock, RMSNorm
 from parvis.model.context import Condition, Context
 from parvis.model.denoiser import TimeEmbedding
+from parvis.model.feed import Feed, Gather, Question, alone
 from parvis.model.framing import content, query
 from parvis.model.plan import Kind, RowPlan, Rows
 from parvis.model.position import LearnedPositions, Rotary
+from parvis.model.sight import Alone
 from parvis.model.visibility import peers_and_context
 from parvis.order import Order
 
@@ -87,22 +89,43 @@ class DenoisingTransformer(Model):
         cache: Cache | None = None,
     ) -> Tensor:
         """Velocities of the rows that answer, float32 [B, n, C], by rank."""
-        assert rows.arrange is None and context.vector is not None
-        at_BR = torch.cat([order_BN[:, ranks] for ranks in rows.ranks.values()], 1)
-        values_BRC = Canvas(values_BNC, at_BR).read(at_BR).to(context.vector.dtype)
-        place_BR = self.place[at_BR]
-        x_BRD = self.norm_in(self.tokens(values_BRC) + self.positions.at(place_BR)).repeat(context.copies, 1, 1)
-        cos, sin = (part.repeat(context.copies, 1, 1)[:, None] for part in self.rotary.at(at_BR))
-        vectors = [self.vector(context, time) for _, time in segments]
-        counts = [count for count, _ in segments]
+        asked = Question(rows, order_BN, values_BNC, None, context, cache)
+        (velocity,) = self._velocities([asked], [segments], alone)
+        return velocity
+
+    def _velocities(
+        self, questions: Sequence[Question], segments: Sequence[Segments], gather: Gather
+    ) -> Sequence[Tensor]:
+        feed = gather([self._embed(asked, some) for asked, some in zip(questions, segments, strict=True)])
+        x_BRD = self.norm_in(feed.x_BRD)
         for layer, block in enumerate((*self.encoder, *self.decoder)):
-            assert isinstance(block, ModulatedBlock)
             if layer == len(self.encoder):
-                x_BRD = self.bridge(self.norm_encoder(x_BRD))
-                x_BRD = x_BRD + self.positions_decoder.at(place_BR).repeat(context.copies, 1, 1)
-            x_BRD = block(x_BRD, rows, rows.mask, (cos, sin), cache, layer, _modulation(block, vectors, counts))
-        y: Tensor = self.out(self.norm_decoder(rows.answering(x_BRD))).float()
-        return y
+                placed = [self.positions_decoder.at(self._places(q)).repeat(q.context.copies, 1, 1) for q in questions]
+                x_BRD = self.bridge(self.norm_encoder(x_BRD)) + feed.sight.laid(placed)
+            x_BRD = block(x_BRD, feed.sight, feed.turn, layer, feed.modulation(layer))
+        y: Tensor = self.out(self.norm_decoder(feed.sight.answering(x_BRD))).float()
+        return feed.sight.answers(y)
+
+    def _embed(self, asked: Question, segments: Segments) -> Feed:
+        rows, context = asked.rows, asked.context
+        assert rows.arrange is None and context.vector is not None
+        at_BR = _at(asked)
+        values_BRC = Canvas(asked.values_BN, at_BR).read(at_BR).to(context.vector.dtype)
+        x_BRD = (self.tokens(values_BRC) + self.positions.at(self._places(asked))).repeat(context.copies, 1, 1)
+        cos, sin = (part.repeat(context.copies, 1, 1)[:, None] for part in self.rotary.at(at_BR))
+        vectors, counts = [self.vector(context, time) for _, time in segments], [count for count, _ in segments]
+        blocks = (*self.encoder, *self.decoder)
+
+        def modulation(layer: int) -> Tensor:
+            block = blocks[layer]
+            assert isinstance(block, ModulatedBlock)
+            return _modulation(block, vectors, counts)
+
+        return Feed(x_BRD, Alone(rows, rows.mask, asked.cache), (cos, sin), modulation)
+
+    def _places(self, asked: Question) -> Tensor:
+        """The place of every row's position in the order of the position tables, long [B, R]."""
+        return self.place[_at(asked)]
 
     def vector(self, context: Context, time: Tensor) -> Tensor:
         """Class and time, [B, D]; the network is told the integer part of 1000 t, t in float32."""
@@ -110,25 +133,28 @@ class DenoisingTransformer(Model):
         told: Tensor = self.time((1000 * time.float()).floor(), context.vector.dtype)
         return context.vector + (told if len(told) == 1 else told.repeat(context.copies, 1))
 
-    def answer(
-        self,
-        rows: Rows,
-        order_BN: Tensor,
-        values_BN: Tensor,
-        view_BnC: Tensor | None,
-        context: Context,
-        cache: Cache | None = None,
-        time: tuple[float, float] | None = None,
-    ) -> Velocity:
+    def answers(self, questions: Sequence[Question], gather: Gather) -> list[Velocity]:
         """The velocity of every asked latent; known values are clean, asked ones hold the draft at ``time``."""
-        assert time is not None
-        of_kind = {Kind.VALUE: 0.0, Kind.QUERY: time[0]}
-        segments = [
-            (len(ranks), torch.full((1,), of_kind[kind], device=order_BN.device)) for kind, ranks in rows.ranks.items()
-        ]
-        velocity = self.velocity(rows, order_BN, values_BN, segments, context, cache)
-        asked = order_BN[:, rows.asked[0] : rows.asked[1]]
-        return Velocity(velocity, Canvas(values_BN, asked).read(asked), time)
+        velocities = self._velocities(questions, [_segments(asked) for asked in questions], gather)
+        return [_towards(asked, velocity) for asked, velocity in zip(questions, velocities, strict=True)]
+
+
+def _at(asked: Question) -> Tensor:
+    """The position of every row, long [B, R]."""
+    return torch.cat([asked.order_BN[:, ranks] for ranks in asked.rows.ranks.values()], 1)
+
+
+def _segments(asked: Question) -> Segments:
+    assert asked.time is not None
+    of_kind, device = {Kind.VALUE: 0.0, Kind.QUERY: asked.time[0]}, asked.order_BN.device
+    return [(len(ranks), torch.full((1,), of_kind[kind], device=device)) for kind, ranks in asked.rows.ranks.items()]
+
+
+def _towards(asked: Question, velocity: Tensor) -> Velocity:
+    assert asked.time is not None
+    start, stop = asked.rows.asked
+    at_Bn = asked.order_BN[:, start:stop]
+    return Velocity(velocity, Canvas(asked.values_BN, at_Bn).read(at_Bn), asked.time)
 
 
 def _modulation(block: ModulatedBlock, vectors: Sequence[Tensor], counts: Sequence[int]) -> Tensor:

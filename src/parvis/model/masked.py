@@ -19,9 +19,11 @@ from parvis.model.base import Model
 from parvis.model.block import Block
 from parvis.model.context import Condition, Context
 from parvis.model.denoiser import DiffusionHead
+from parvis.model.feed import Feed, Gather, Question, alone
 from parvis.model.framing import full
 from parvis.model.plan import Kind, RowPlan, Rows
 from parvis.model.position import LearnedPositions
+from parvis.model.sight import Alone
 from parvis.model.visibility import own_group
 
 
@@ -66,44 +68,61 @@ class MaskedAutoencoder(Model):
 
     def encode(self, rows: Rows, order_BN: Tensor, values_BNC: Tensor, context: Context) -> Tensor:
         """Condition and known values encoded, [B, T + known, D], known values by rank."""
-        own = self.positions.of_prefix(rows.ranks[Kind.COND])
-        x_BRD = context.rows if own is None else context.rows + own
-        if Kind.VALUE in rows.ranks:
-            at_Bn = order_BN[:, rows.ranks[Kind.VALUE]]
-            values_BnC = Canvas(values_BNC, at_Bn).read(at_Bn).to(context.rows.dtype)
-            known_BnD = self.tokens(values_BnC) + self.positions.at(at_Bn)
-            x_BRD = torch.cat([x_BRD, known_BnD.repeat(context.copies, 1, 1)], 1)
-        x_BRD = self.norm_in(x_BRD)
-        for layer, block in enumerate(self.encoder):
-            x_BRD = block(x_BRD, rows, None, None, None, layer)
-        y: Tensor = self.norm_encoder(x_BRD)
-        return y
+        return self._encoded(alone([self._known(Question(rows, order_BN, values_BNC, None, context))]))
 
     def decode(self, rows: Rows, order_BN: Tensor, encoded_BRD: Tensor, context: Context) -> Tensor:
         """What the head is told about every row that answers, [B, n, D], by rank."""
-        B, unknown = encoded_BRD.shape[0], rows.ranks[Kind.QUERY].shape[0]
+        asked = Question(rows, order_BN, encoded_BRD, None, context)
+        return self._decoded(alone([self._whole(asked, encoded_BRD)])) + self._told(asked)
+
+    def answers(self, questions: Sequence[Question], gather: Gather) -> list[Diffused]:
+        """The law of every asked latent, given the known ones. Takes one pass's rows, not a whole plan's."""
+        assert all(q.rows.mask is None and q.rows.arrange is None for q in questions), "rows of several passes"
+        known = gather([self._known(asked) for asked in questions])
+        encoded = known.sight.parts(self._encoded(known))
+        whole = gather([self._whole(asked, part) for asked, part in zip(questions, encoded, strict=True)])
+        hidden = whole.sight.answers(self._decoded(whole))
+        told = [part + self._told(asked) for asked, part in zip(questions, hidden, strict=True)]
+        return [Diffused(part, self.head) for part in told]
+
+    def _known(self, asked: Question) -> Feed:
+        """The encoder's rows: condition and known values."""
+        rows, context = asked.rows, asked.context
+        own = self.positions.of_prefix(rows.ranks[Kind.COND])
+        x_BRD = context.rows if own is None else context.rows + own
+        if Kind.VALUE in rows.ranks:
+            at_Bn = asked.order_BN[:, rows.ranks[Kind.VALUE]]
+            values_BnC = Canvas(asked.values_BN, at_Bn).read(at_Bn).to(context.rows.dtype)
+            known_BnD = self.tokens(values_BnC) + self.positions.at(at_Bn)
+            x_BRD = torch.cat([x_BRD, known_BnD.repeat(context.copies, 1, 1)], 1)
+        return Feed(x_BRD, Alone(rows))
+
+    def _encoded(self, feed: Feed) -> Tensor:
+        x_BRD = self.norm_in(feed.x_BRD)
+        for layer, block in enumerate(self.encoder):
+            x_BRD = block(x_BRD, feed.sight, None, layer)
+        y: Tensor = self.norm_encoder(x_BRD)
+        return y
+
+    def _whole(self, asked: Question, encoded_BRD: Tensor) -> Feed:
+        """The decoder's rows: what is encoded, and a mask token wherever nothing is known."""
+        rows, B = asked.rows, encoded_BRD.shape[0]
+        unknown = rows.ranks[Kind.QUERY].shape[0]
         x_BRD = torch.cat([self.bridge(encoded_BRD), self.query.expand(B, unknown, -1)], 1)
         own = self.positions_decoder.of_prefix(rows.ranks[Kind.COND])
         assert own is not None
-        placed = self.positions_decoder.at(order_BN).repeat(context.copies, 1, 1)
-        x_BRD = x_BRD + torch.cat([own.expand(B, -1, -1), placed], 1)
-        for layer, block in enumerate(self.decoder):
-            x_BRD = block(x_BRD, rows, None, None, None, layer)
-        asked_Bn = order_BN[:, rows.asked[0] : rows.asked[1]].repeat(context.copies, 1)
-        hidden: Tensor = self.norm_decoder(rows.answering(x_BRD)) + self.positions_head[asked_Bn]
-        return hidden
+        placed = self.positions_decoder.at(asked.order_BN).repeat(asked.context.copies, 1, 1)
+        return Feed(x_BRD + torch.cat([own.expand(B, -1, -1), placed], 1), Alone(rows))
 
-    def answer(
-        self,
-        rows: Rows,
-        order_BN: Tensor,
-        values_BN: Tensor,
-        view_BnC: Tensor | None,
-        context: Context,
-        cache: Cache | None = None,
-        time: tuple[float, float] | None = None,
-    ) -> Diffused:
-        """The law of every asked latent, given the known ones. Takes one pass's rows, not a whole plan's."""
-        assert rows.mask is None and rows.arrange is None, "rows of several passes"
-        encoded_BRD = self.encode(rows, order_BN, values_BN, context)
-        return Diffused(self.decode(rows, order_BN, encoded_BRD, context), self.head)
+    def _decoded(self, feed: Feed) -> Tensor:
+        x_BRD = feed.x_BRD
+        for layer, block in enumerate(self.decoder):
+            x_BRD = block(x_BRD, feed.sight, None, layer)
+        y: Tensor = self.norm_decoder(feed.sight.answering(x_BRD))
+        return y
+
+    def _told(self, asked: Question) -> Tensor:
+        """Where the asked latents lie, as the head is told, [B, n, D]."""
+        start, stop = asked.rows.asked
+        told: Tensor = self.positions_head[asked.order_BN[:, start:stop].repeat(asked.context.copies, 1)]
+        return told

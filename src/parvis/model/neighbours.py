@@ -10,10 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from parvis.cache.store import Cache
 from parvis.model.body import Body
-from parvis.model.context import Context
-from parvis.model.plan import Rows
+from parvis.model.feed import Feed
 
 
 class Depths(Body):
@@ -27,24 +25,16 @@ class Depths(Body):
         super().__init__()
         self.norms = nn.ModuleList(norms)
 
-    def forward(
-        self,
-        blocks: nn.ModuleList,
-        x_BRD: Tensor,
-        rows: Rows,
-        mask: Tensor | None,
-        turn: tuple[Tensor, Tensor] | None,
-        context: Context,
-        cache: Cache | None,
-    ) -> Tensor:
-        assert rows.share is not None and len(rows.share) == len(self.norms), "the plan has as many heads as the body"
-        first, read = len(blocks) - len(self.norms), []
+    def forward(self, blocks: nn.ModuleList, feed: Feed) -> Tensor:
+        assert feed.sight.heads == len(self.norms), "the plan has as many heads as the body"
+        x_BRD, first, read = feed.x_BRD, len(blocks) - len(self.norms), []
         for layer, block in enumerate(blocks):
-            x_BRD = block(x_BRD, rows, mask, turn, cache, layer)
+            x_BRD = block(x_BRD, feed.sight, feed.turn, layer, feed.modulation(layer))
             head = layer - first
             if head >= 0:
-                own = self.norms[head](x_BRD[:, rows.answers[head]])
-                read.append(own * rows.share[head, :, None].to(own.dtype))
+                heard, share = feed.sight.heard(x_BRD, head)
+                own = self.norms[head](heard)
+                read.append(own * share.to(own.dtype))
         return torch.cat(read, -1)
 
 

@@ -23,14 +23,13 @@ from parvis.model.base import Model
 from parvis.model.block import Block, Head, ModulatedBlock, ModulatedHead
 from parvis.model.body import Body, Straight
 from parvis.model.context import Condition, Context
+from parvis.model.feed import Feed, Gather, Question, Turn, unmodulated
 from parvis.model.framing import Framing
 from parvis.model.neighbours import SumHead
 from parvis.model.plan import Kind, RowPlan, Rows, Rule
 from parvis.model.position import LearnedPositions, Rotary
+from parvis.model.sight import Alone
 from parvis.predict import Categorical
-
-Turn = tuple[Tensor, Tensor]
-"""How rows turn: (cos, sin)."""
 
 Pose = Callable[[Tensor, Turn, int], Tensor]
 """(query vectors [B, n, D], how their positions turn, heads) -> QUERY rows [B, n, D]."""
@@ -133,23 +132,26 @@ class Transformer(Model):
             self.body.layers(len(self.blocks)), rows.shape[0], self.heads, plan.slots, width, rows.dtype, rows.device
         )
 
-    def embed(
-        self, rows: Rows, order_BN: Tensor, values_BN: Tensor, view_BnC: Tensor | None, context: Context
-    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-        """Rows as vectors [B', R, D], and how they turn, (cos, sin) [B', 1, R, E] each or ``None``.
+    def embed(self, asked: Question) -> Feed:
+        """Rows as vectors, how they turn, what they see, and what the condition makes of the norms."""
+        rows, context = asked.rows, asked.context
+        x_BRD, turn = self._rows(asked)
+        final = context.modulation[-1] if context.modulation else None
+        sight = Alone(rows, self._mask(rows, context), asked.cache)
+        return Feed(x_BRD, sight, turn, context.modulation.__getitem__ if context.modulation else unmodulated, final)
 
-        Args:
-            order_BN: the order's positions. values_BN: the canvas. view_BnC: content of the QUERY rows, by rank.
-        """
+    def _rows(self, asked: Question) -> tuple[Tensor, Turn | None]:
+        """Vectors [B', R, D], and how they turn, (cos, sin) [B', 1, R, E] each."""
+        rows, context = asked.rows, asked.context
         pieces: list[Tensor] = []
         turns: list[Turn] = []
         for kind, ranks in rows.ranks.items():
-            at_Bn = order_BN[:, ranks]
+            at_Bn = asked.order_BN[:, ranks]
             if self.rotary is not None:
                 somewhere = kind in (Kind.VALUE, Kind.QUERY)
                 turns.append(self.rotary.at(at_Bn) if somewhere else self.rotary.nowhere(at_Bn))
             turn = turns[-1] if turns else None
-            pieces.append(self._piece(kind, ranks, at_Bn, values_BN, view_BnC, context, turn))
+            pieces.append(self._piece(kind, ranks, at_Bn, asked, turn))
         x_BRD = torch.cat(pieces, 1)
         turn = None
         if turns:
@@ -168,11 +170,10 @@ class Transformer(Model):
         kind: Kind,
         ranks: Tensor,
         at_Bn: Tensor,
-        values_BN: Tensor,
-        view_BnC: Tensor | None,
-        context: Context,
+        asked: Question,
         turn: Turn | None,
     ) -> Tensor:
+        context = asked.context
         if kind == Kind.COND:
             own = None if self.positions is None else self.positions.of_prefix(ranks)
             rows = context.rows[:, : ranks.shape[0]]
@@ -182,15 +183,15 @@ class Transformer(Model):
             return self.fillers[ranks].expand(at_Bn.shape[0] * context.copies, -1, -1)
         if kind == Kind.VALUE:
             assert self.tokens is not None
-            x: Tensor = self.tokens(values_BN.gather(1, at_Bn))
+            x: Tensor = self.tokens(asked.values_BN.gather(1, at_Bn))
         elif self.view is not None:
-            assert view_BnC is not None
-            x = self.view(view_BnC.to(context.rows.dtype))
+            assert asked.view_BnC is not None
+            x = self.view(asked.view_BnC.to(context.rows.dtype))
         else:
             x = self._query().expand(*at_Bn.shape, -1)
             if self.drafts:
                 assert self.tokens is not None
-                codes_Bn = values_BN.gather(1, at_Bn)
+                codes_Bn = asked.values_BN.gather(1, at_Bn)
                 x = torch.where(codes_Bn[..., None] < 0, x, self.tokens(codes_Bn.clamp_min(0)))
             if self.pose is not None and turn is not None:
                 x = self.pose(x, turn, self.heads)
@@ -206,18 +207,6 @@ class Transformer(Model):
         assert self.query is not None
         return self.query
 
-    def forward(
-        self,
-        x_BRD: Tensor,
-        rows: Rows,
-        turn: tuple[Tensor, Tensor] | None,
-        context: Context,
-        cache: Cache | None = None,
-    ) -> Tensor:
-        """Run the body; returns the hidden vectors of the rows that answer, [B', n, D]."""
-        hidden: Tensor = self.body(self.blocks, x_BRD, rows, self._mask(rows, context), turn, context, cache)
-        return hidden
-
     def _mask(self, rows: Rows, context: Context) -> Tensor | None:
         """The rule's mask, less the condition's padding; a padded row always sees itself."""
         if context.visible is None:
@@ -231,20 +220,8 @@ class Transformer(Model):
         own = places == (rows.slots if rows.cached else places)[:, None]
         return mask | F.pad(own, (0, 0, 0, rows.count - rows.keyed))
 
-    def predict(self, hidden_BnD: Tensor, context: Context) -> Categorical:
-        """Logits in float32, [B', n, V]."""
-        return Categorical(self.head(hidden_BnD, context.modulation[-1] if context.modulation else None).float())
-
-    def answer(
-        self,
-        rows: Rows,
-        order_BN: Tensor,
-        values_BN: Tensor,
-        view_BnC: Tensor | None,
-        context: Context,
-        cache: Cache | None = None,
-        time: tuple[float, float] | None = None,
-    ) -> Categorical:
-        """Embed, run, predict: the prediction of every asked rank, [B', n, V]. Codes have no ``time``."""
-        x_BRD, turn = self.embed(rows, order_BN, values_BN, view_BnC, context)
-        return self.predict(self(x_BRD, rows, turn, context, cache), context)
+    def answers(self, questions: Sequence[Question], gather: Gather) -> list[Categorical]:
+        """Embed, run, predict: float32 logits of every asked rank, [B', n, V]. Codes have no ``time``."""
+        feed = gather([self.embed(asked) for asked in questions])
+        logits = self.head(self.body(self.blocks, feed), feed.final)
+        return [Categorical(part.float()) for part in feed.sight.answers(logits)]

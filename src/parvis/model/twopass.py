@@ -1,7 +1,7 @@
 """A decoder of two halves (ARPG, arXiv 2503.10568, after YOCO): known rows attend to one another in the
 first; in the second, queries read keys and values that are made once of what the first gave.
 
-Legend: B images, R rows, n queries, K keys, D width, H heads, d head width.
+Legend: B images, R rows, n queries, D width, H heads, d head width.
 """
 
 from __future__ import annotations
@@ -9,16 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parvis.cache.store import Cache
 from parvis.model.body import Body
-from parvis.model.context import Context
-from parvis.model.plan import Rows
+from parvis.model.feed import Feed, Turn
 from parvis.model.position import rotate
-
-Turn = tuple[Tensor, Tensor]
+from parvis.model.sight import Keys, Sight
 
 
 class SeparateMaps(nn.Module):
@@ -40,12 +36,10 @@ class ReadingBlock(nn.Module):
         self.norm1, self.norm2, self.mlp, self.heads = norm1, norm2, mlp, heads
         self.q, self.proj = nn.Linear(width, width, bias=False), nn.Linear(width, width, bias=False)
 
-    def forward(
-        self, x_BnD: Tensor, key_BHKd: Tensor, value_BHKd: Tensor, mask: Tensor | None, turn: Turn | None
-    ) -> Tensor:
+    def forward(self, x_BnD: Tensor, sight: Sight, keys: Keys, turn: Turn | None) -> Tensor:
         query = by_heads(self.q(self.norm1(x_BnD)), self.heads)
         query = query if turn is None else rotate(query, turn)
-        read = F.scaled_dot_product_attention(query, key_BHKd, value_BHKd, attn_mask=mask)
+        read = sight.attend(query, keys)
         x_BnD = x_BnD + self.proj(read.transpose(1, 2).flatten(2))
         y: Tensor = x_BnD + self.mlp(self.norm2(x_BnD))
         return y
@@ -67,38 +61,27 @@ class TwoPass(Body):
         """One for each block of the first half, and one for the whole second half."""
         return blocks + 1
 
-    def forward(
-        self,
-        blocks: nn.ModuleList,
-        x_BRD: Tensor,
-        rows: Rows,
-        mask: Tensor | None,
-        turn: Turn | None,
-        context: Context,
-        cache: Cache | None,
-    ) -> Tensor:
-        assert rows.tail, "the rows without keys are those that answer"
-        known, asked = x_BRD[:, : rows.keyed], x_BRD[:, rows.keyed :]
-        mask_known, turn_known = _of(slice(0, rows.keyed), mask, turn)
-        mask_asked, turn_asked = _of(slice(rows.keyed, None), mask, turn)
+    def forward(self, blocks: nn.ModuleList, feed: Feed) -> Tensor:
+        known, asked = feed.sight.divide(feed.x_BRD)
+        sight_known, sight_asked = feed.sight.halves()
+        turn_known, turn_asked = _divided(feed.sight, feed.turn)
         for layer, block in enumerate(blocks):
-            known = block(known, rows, mask_known, turn_known, cache, layer)
+            known = block(known, sight_known, turn_known, layer)
         inner = self.norm(known)
         key, value = by_heads(self.k(inner), self.heads), by_heads(self.v(inner), self.heads)
         key = key if turn_known is None else rotate(key, turn_known)
-        if cache is not None:
-            key, value = cache.extend(len(blocks), rows, key, value)
+        keys = sight_known.extend(len(blocks), key, value)
         for block in self.blocks:
-            asked = block(asked, key, value, mask_asked, turn_asked)
-        return rows.answering(asked)
+            asked = block(asked, sight_asked, keys, turn_asked)
+        return sight_asked.answering(asked)
 
 
-def _of(part: slice, mask: Tensor | None, turn: Turn | None) -> tuple[Tensor | None, Turn | None]:
-    """What of mask and turn belongs to some of the rows."""
-    return (
-        None if mask is None else mask[..., part, :],
-        None if turn is None else (turn[0][..., part, :], turn[1][..., part, :]),
-    )
+def _divided(sight: Sight, turn: Turn | None) -> tuple[Turn | None, Turn | None]:
+    """How the rows with keys turn, and those without."""
+    if turn is None:
+        return None, None
+    cos, sin = (sight.divide(part[:, 0]) for part in turn)
+    return (cos[0][:, None], sin[0][:, None]), (cos[1][:, None], sin[1][:, None])
 
 
 def by_heads(x_BRD: Tensor, heads: int) -> Tensor:

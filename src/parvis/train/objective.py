@@ -14,6 +14,7 @@ from torch import Tensor
 from parvis.errors import IncompatibleParts
 from parvis.model.base import Model
 from parvis.model.context import Given
+from parvis.model.feed import Question
 from parvis.order import Order
 from parvis.predict import Categorical
 
@@ -41,7 +42,7 @@ def teacher_logits(
         context = context.drop(dropped_B, model.condition.null(given))
     rows = model.plan(order.sizes).whole(model.rule, codes_BN.device)
     order_BN = order.batch(codes_BN.shape[0])
-    prediction = model.answer(rows, order_BN, codes_BN, view_BnC, model.modulated(context))
+    prediction = model.answer(Question(rows, order_BN, codes_BN, view_BnC, model.modulated(context)))
     if not isinstance(prediction, Categorical):
         raise IncompatibleParts("this model predicts latents, not codes: use an objective of train/latents.py")
     return prediction.logits

@@ -18,6 +18,7 @@ from parvis.grid import Grid
 from parvis.model.base import Model
 from parvis.model.context import Given
 from parvis.model.denoising import DenoisingTransformer
+from parvis.model.feed import Question
 from parvis.model.masked import MaskedAutoencoder
 from parvis.order import Order
 from parvis.tokenizer.multiscale import MultiScaleVQ
@@ -86,7 +87,7 @@ def masked_codes(grid: Grid) -> Objective:
         rows = model.plan((N,)).whole(model.rule, codes_BN.device)
         order_BN = torch.arange(N, device=codes_BN.device).expand(B, N)
         shown_BN = codes_BN.masked_fill(masked_BN, -1)
-        prediction = model.answer(rows, order_BN, shown_BN, None, model.modulated(context))
+        prediction = model.answer(Question(rows, order_BN, shown_BN, None, model.modulated(context)))
         return -prediction.log_prob(codes_BN)[masked_BN].mean()
 
     return loss

@@ -1,0 +1,153 @@
+"""The requests that run: who comes in, one pass of everyone, who leaves, and what becomes of one that goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from parvis.engine.metrics import Metrics
+from parvis.engine.task import Task
+from parvis.engine.ticket import Cancelled, Done, Ending, Failed
+from parvis.engine.work import Budget
+from parvis.errors import UsageError
+from parvis.model.base import Model
+from parvis.model.feed import Gather, Question
+from parvis.predict import Prediction
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Company:
+    """Requests side by side, one pass of each at a time. Used by one thread.
+
+    Args:
+        budget: how much fits in. gather: of a model, how requests go through it together. metrics: where to count.
+    """
+
+    def __init__(self, budget: Budget, gather: Callable[[Model], Gather], metrics: Metrics) -> None:
+        self.budget, self.gather, self.metrics = budget, gather, metrics
+        self.tasks: list[Task] = []
+
+    def welcome(self, task: Task) -> bool:
+        """Let a request in, or say that there is no room for it yet (``False``). One that fails as it begins, or that
+        will never fit, is turned away for good."""
+        if len(self.tasks) >= self.budget.slots:
+            return False
+        most = self.budget.cache_bytes
+        if not task.begun and self._try(task, lambda: _begin(task, most)) is None:
+            return True
+        if most is not None and self.metrics.cache_bytes + task.cost > most:
+            return False
+        task.started = time.monotonic()
+        self.tasks.append(task)
+        self.metrics.cache_bytes += task.cost
+        self.metrics.queue_seconds.see(task.started - task.submitted)
+        return True
+
+    def advance(self) -> None:
+        """Everyone one pass on; those that are done or go wrong leave."""
+        asked: dict[Model, list[tuple[Task, Question]]] = {}
+        for task in tuple(self.tasks):
+            made = self._try(task, task.question)
+            if made is not None:
+                asked.setdefault(made[0], []).append((task, made[1]))
+        for model, group in asked.items():
+            self.metrics.batch.see(len(group))
+            answers = answered(model, [question for _, question in group], self.gather(model))
+            for (task, _), answer in zip(group, answers, strict=True):
+                if isinstance(answer, Exception):
+                    self.fail(task, answer)
+                else:
+                    self._go_on(task, answer)
+
+    def sweep(self) -> None:
+        """Those that were taken back or are out of time leave."""
+        for task in tuple(self.tasks):
+            self.dismiss(task)
+
+    def dismiss(self, task: Task) -> None:
+        """See a request off that was taken back or is out of time, wherever it is; the others stay."""
+        late = task.late
+        if task.ticket.cancelled:
+            self.leave(task, Cancelled())
+        elif late is not None:
+            self.metrics.expired += 1
+            self.fail(task, late)
+
+    def fail(self, task: Task, error: Exception) -> None:
+        """The request ends with an error, which is told without its traceback: that holds tensors of everyone."""
+        _log.info("a request for %s failed: %s", task.work.model, error, exc_info=error)
+        error.__context__ = error.__cause__ = None
+        self.leave(task, Failed(error.with_traceback(None)))
+
+    def leave(self, task: Task, ending: Ending) -> None:
+        """The request ends: its slot and its memory are free, its reader is told."""
+        if task in self.tasks:
+            self.tasks.remove(task)
+            self.metrics.cache_bytes -= task.cost
+        task.release()
+        self.metrics.done += isinstance(ending, Done)
+        self.metrics.failed += isinstance(ending, Failed)
+        self.metrics.cancelled += isinstance(ending, Cancelled)
+        task.ticket.put(ending)
+
+    def _go_on(self, task: Task, prediction: Prediction) -> None:
+        last = self._try(task, lambda: task.advance(prediction))
+        if last is None:
+            return
+        self.metrics.passes += 1
+        if task.ticket.cancelled:
+            self.leave(task, Cancelled())
+            return
+        task.ticket.put(task.step())
+        if last:
+            self._finish(task)
+        elif task.shows:
+            self._show(task)
+
+    def _show(self, task: Task) -> None:
+        shown = self._try(task, task.partial)
+        if shown is None:
+            return
+        if shown.index == 0:
+            self.metrics.partial_seconds.see(time.monotonic() - task.submitted)
+        task.ticket.put(shown)
+
+    def _finish(self, task: Task) -> None:
+        done = self._try(task, task.finish)
+        if done is None:
+            return
+        self.metrics.tokens += done.tokens
+        self.metrics.request_seconds.see(done.timings.total)
+        self.leave(task, Cancelled() if task.ticket.cancelled else done)
+
+    def _try(self, task: Task, act: Callable[[], T]) -> T | None:
+        """What ``act`` gives; where it raises, the request fails, and this is ``None``."""
+        try:
+            return act()
+        except Exception as error:
+            caught = error
+        self.fail(task, caught)
+        return None
+
+
+def answered(model: Model, questions: Sequence[Question], gather: Gather) -> list[Prediction | Exception]:
+    """The answers to all; where a run raises, its halves are tried by themselves, so that only those that fail alone
+    (or find no memory alone) have an error for an answer. Asking again changes nothing: a pass writes the same keys."""
+    try:
+        return list(model.answers(questions, gather))
+    except Exception as error:
+        if len(questions) == 1:
+            return [error]
+    middle = len(questions) // 2
+    return [*answered(model, questions[:middle], gather), *answered(model, questions[middle:], gather)]
+
+
+def _begin(task: Task, most: int | None) -> Task:
+    task.begin()
+    if most is not None and task.cost > most:
+        raise UsageError(f"the caches of this request take {task.cost} bytes; all together may take {most}")
+    return task

@@ -1,0 +1,149 @@
+"""One request inside the engine: its job, its decoder between two passes, and what has become of it so far."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+from PIL import Image
+
+from parvis.canvas import Canvas
+from parvis.decode.job import Job, Pass, Steps
+from parvis.engine.runner import Runner
+from parvis.engine.ticket import Done, Partial, Step, Ticket, Timings
+from parvis.engine.work import Work
+from parvis.errors import DeadlinePassed
+from parvis.generate import begin, pixels
+from parvis.model.base import Model
+from parvis.model.feed import Question
+from parvis.output import to_images
+from parvis.predict import Prediction
+from parvis.results import Step as Shown
+from parvis.system import System
+
+
+@dataclass(frozen=True)
+class House:
+    """Where a pipeline's requests run."""
+
+    system: System
+    device: torch.device
+
+
+@dataclass(eq=False)
+class _Going:
+    """What a request has once it has begun."""
+
+    job: Job
+    runner: Runner
+    process: Steps
+    ask: Pass
+    total: int | None
+    shown: tuple[int, ...]
+
+
+@dataclass(eq=False)
+class Task:
+    """A request and how far it is.
+
+    Attributes:
+        submitted, started: seconds of the monotonic clock. passes: done. cost: bytes of its caches, once it has begun.
+    """
+
+    work: Work
+    house: House
+    ticket: Ticket
+    submitted: float = field(default_factory=time.monotonic)
+    started: float | None = None
+    passes: int = 0
+    partials: int = 0
+    cost: int = 0
+    _going: _Going | None = None
+
+    @property
+    def begun(self) -> bool:
+        return self._going is not None
+
+    @property
+    def late(self) -> DeadlinePassed | None:
+        """What to say to a request that is out of time."""
+        spent, limit = time.monotonic() - self.submitted, self.work.deadline
+        if limit is None or spent <= limit:
+            return None
+        where = f"after {self.passes} passes" if self.started is not None else "while it waited"
+        return DeadlinePassed(f"not done within {limit:g} s, given up {where}; give it longer")
+
+    def begin(self) -> None:
+        """Plan the order, make the canvas, ask the decoder for its first pass."""
+        system = self.house.system
+        job, runner = begin(system, self.work.request, self.house.device)
+        process = system.decoder(job)
+        often = system.passes_per_group
+        total = None if often is None else often * len(job.order.sizes)
+        self._going = _Going(job, runner, process, next(process), total, _spread(self.work.partials, total))
+        self.cost = runner.cache_bytes
+
+    @property
+    def _now(self) -> _Going:
+        assert self._going is not None, "the request has not begun"
+        return self._going
+
+    def question(self) -> tuple[Model, Question]:
+        """What the current pass asks, of which model."""
+        now = self._now
+        return now.runner.question(now.job.canvas, now.ask)
+
+    def advance(self, prediction: Prediction) -> bool:
+        """Choose values, write them, go to the next pass; whether that was the last."""
+        now = self._now
+        self.passes += 1
+        try:
+            now.ask = now.process.send(now.runner.guided_by(now.ask, prediction))
+        except StopIteration:
+            return True
+        return False
+
+    def step(self) -> Step:
+        """The canvas as it stands, copied."""
+        canvas = self._now.job.canvas
+        return Step(self.passes, self._now.total, Canvas(canvas.values.clone(), canvas.known.clone()))
+
+    @property
+    def shows(self) -> bool:
+        """Whether a picture of the unfinished canvas is due after this pass."""
+        return self.passes in self._now.shown
+
+    def partial(self) -> Partial:
+        """A picture of the unfinished canvas."""
+        image = picture(self.house.system, self._now.job.canvas, self.work, self.passes)
+        self.partials += 1
+        return Partial(image, self.partials - 1, self.passes)
+
+    def finish(self) -> Done:
+        """The picture, and how long it took."""
+        start, now = time.monotonic(), self._now
+        drawn = pixels(self.house.system, now.job.canvas)
+        (image,) = to_images(drawn if self.work.edit is None else self.work.edit.pasted(drawn))
+        end, started = time.monotonic(), self.started or self.submitted
+        timings = Timings(started - self.submitted, start - started, end - start, end - self.submitted)
+        return Done(image, self.passes, sum(now.job.order.sizes), timings)
+
+    def release(self) -> None:
+        """Let go of canvas, caches and decoder."""
+        if self._going is not None:
+            self._going.process.close()
+        self._going = None
+
+
+def picture(system: System, canvas: Canvas, work: Work, passes: int) -> Image.Image:
+    """An unfinished canvas of one image as a picture, white where nothing is known."""
+    (image,) = Shown(passes, None, canvas.known, canvas.values, system, work.edit).images
+    return image
+
+
+def _spread(partials: int, total: int | None) -> tuple[int, ...]:
+    """After which passes a picture is shown: ``partials`` of them, evenly, none after the last."""
+    if total is None:
+        return ()
+    return tuple(sorted({round(total * i / (partials + 1)) for i in range(1, partials + 1)} - {0, total}))
