@@ -29,8 +29,8 @@ def add(commands: Commands) -> None:
         "draw thousands of pictures to be measured",
         "Picture i has the seed SEED + i and a class or caption that depends on i alone, so it is the same whoever "
         "draws it. A run that was stopped goes on where it was; a larger -n goes on from a smaller one. Writes "
-        "samples.npz (as ADM's evaluator reads it) or shards of PNG files, and a manifest. Under torchrun every rank "
-        "draws its share.",
+        "samples.npz (as ADM's evaluator reads it) or shards of PNG files, a sheet of the first, and a manifest. "
+        "Under torchrun every rank draws its share.",
         EXAMPLES,
     )
     parser.add_argument("model", metavar="MODEL", help="a name that `parvis list` shows, or a folder")

@@ -5,6 +5,7 @@
     OUT/blocks/000064-000128.npy    its pictures, until they are in samples.npz
     OUT/blocks/000064-000128.tar    its pictures as PNG files, each with a .json (webdataset's layout)
     OUT/samples.npz                 all pictures, as ADM's evaluator reads them
+    OUT/sheet.png                   the first of them, to look at
     OUT/manifest.json               written when all is there: what is in the folder, with sums; the same for every run
 
 Every file is written whole or not at all, so workers need no locks: two that draw one block write the same bytes.
@@ -30,9 +31,12 @@ from parvis.evaluate.adm import read_batch, write_batch
 from parvis.evaluate.pictures import Digest, Pictures
 from parvis.files import write_bytes
 from parvis.mass.plan import Plan
+from parvis.output import save_png, sheet
 
 Array = npt.NDArray[np.uint8]
-SAMPLES, MANIFEST = "samples.npz", "manifest.json"
+SAMPLES, MANIFEST, SHEET = "samples.npz", "manifest.json", "sheet.png"
+SHOWN = 64
+"""Pictures on the sheet."""
 
 
 def name(low: int, high: int) -> str:
@@ -137,6 +141,7 @@ def merge(out: Path, plan: Plan) -> dict[str, Any]:
         "count": plan.count, "key": plan.key, "size": f"{plan.height}x{plan.width}", "sha256": whole.hex(),
         "seeds": [plan.seed, plan.seed + plan.count - 1], "files": files, "blocks": blocks,
     }  # fmt: skip
+    _sheet(out, plan)
     write_bytes(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     _tidy(out, plan)
     return manifest
@@ -184,6 +189,13 @@ def _from_tar(path: Path, low: int, high: int) -> Array:
         return np.stack(found)
     except (OSError, tarfile.TarError, KeyError, ValueError, AssertionError, DataError) as error:
         raise _damaged(path) from error
+
+
+def _sheet(out: Path, plan: Plan) -> None:
+    """The first pictures to look at, ``sheet.png``."""
+    count = min(SHOWN, plan.count)
+    images = [Image.fromarray(image) for image in pictures(out, plan).read(0, count)]
+    save_png(out / SHEET, sheet(images, [str(plan.prompt(i)) for i in range(count)]))
 
 
 def _tidy(out: Path, plan: Plan) -> None:
