@@ -44,7 +44,7 @@ def test_a_claim_is_judged_by_its_intervals(tmp_path):
 def test_records_of_other_nets_are_not_laid_side_by_side(tmp_path):
     with pytest.raises(UsageError, match=r"features\.name"):
         write_page([record("raster", 1.0), record("lpd", 1.0, 10, net="another")], tmp_path / "results.md")
-    with pytest.raises(UsageError, match="claims.py measure"):
+    with pytest.raises(UsageError, match=r"claims\.py measure"):
         write_page([], tmp_path / "results.md")
 
 
