@@ -2,6 +2,7 @@
 # make test     the whole quick test suite          make slow      the long tests
 # make lint     ruff (format and rules)             make types     mypy --strict
 # make format   let ruff rewrite the files          make coverage  the quick tests, with a coverage report
+# make serve    parvis serve, at http://127.0.0.1:8000
 # make setup    only install, into ./.venv; does nothing when nothing has changed
 
 VENV ?= .venv
@@ -11,13 +12,16 @@ STAMP := $(VENV)/.installed
 # Idle threads must sleep: spinning ones make small layers many times slower on a machine with few free cores.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup demo test slow lint types format coverage
+.PHONY: setup serve demo test slow lint types format coverage
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/parvis demo --out demo
+
+serve: $(STAMP)
+	$(BIN)/parvis serve
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

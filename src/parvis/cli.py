@@ -33,6 +33,7 @@ from parvis.commands import (
     order,
     results,
     sample,
+    serve,
     show,
     tokenizer,
     train,
@@ -42,6 +43,7 @@ from parvis.errors import ParvisError, UnknownName, UsageError
 
 GROUPS = (
     ("draw", (generate, edit, compare, demo), 'parvis generate "red apple" -n 4 -o out'),
+    ("serve", (serve,), "parvis serve --model emoji"),
     ("look", (listing, show, order), "parvis order lpd --grid 16x16 --steps 20 -o order.gif"),
     ("measure", (bench, sample, evaluate, results, verify), "parvis bench --batch 1,8"),
     ("move", (convert, export), "parvis convert lpd_l_256.pth --system lpd-l-256 --tokenizer vq_ds16_c2i.pt -o lpd"),

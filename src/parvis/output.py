@@ -59,11 +59,8 @@ def to_images(pixels: Tensor) -> list[Image.Image]:
     return [Image.fromarray(array) for array in to_uint8(pixels).cpu().numpy()]
 
 
-def save_png(path: str | Path, image: Image.Image, origin: Origin | None = None) -> Path:
-    """Write a PNG file; ``origin`` goes into its text chunks ``prompt``, ``seed``, ``model``, ``settings`` (JSON).
-
-    Raises :class:`OutputError` if it cannot be written.
-    """
+def png_bytes(image: Image.Image, origin: Origin | None = None) -> bytes:
+    """A PNG file; ``origin`` goes into its text chunks ``prompt``, ``seed``, ``model``, ``settings`` (JSON)."""
     info = PngImagePlugin.PngInfo()
     if origin is not None:
         info.add_text("prompt", origin.prompt)
@@ -72,7 +69,12 @@ def save_png(path: str | Path, image: Image.Image, origin: Origin | None = None)
         info.add_text("settings", json.dumps(dict(origin.settings), sort_keys=True))
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", pnginfo=info)
-    return write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def save_png(path: str | Path, image: Image.Image, origin: Origin | None = None) -> Path:
+    """Write what :func:`png_bytes` makes. Raises :class:`OutputError` if it cannot be written."""
+    return write_bytes(path, png_bytes(image, origin))
 
 
 def read_origin(path: str | Path) -> Origin | None:

@@ -30,14 +30,16 @@ def read_image(
     return _rgb(_opened(source, limit, name), name)
 
 
-def read_mask(source: str | Path | Image.Image, limit: int = PIXEL_LIMIT) -> Image.Image:
+def read_mask(
+    source: str | Path | BinaryIO | Image.Image, limit: int = PIXEL_LIMIT, name: str | None = None
+) -> Image.Image:
     """A mask as grey, white = draw anew: where the picture is transparent if it has any transparency (the convention of
-    the OpenAI API), else where it is white (that of diffusers).
+    the OpenAI API), else where it is white (that of diffusers). ``name``: as for :func:`read_image`.
 
     Raises:
         DataError: as :func:`read_image`.
     """
-    name = _name(source)
+    name = name or _name(source)
     picture = _opened(source, limit, name)
     if picture.mode in CLEAR or "transparency" in picture.info:
         alpha = picture.convert("RGBA").getchannel("A")

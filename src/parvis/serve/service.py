@@ -1,0 +1,90 @@
+"""What the routes share: the models, the engine, the settings, and what has been counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from parvis.engine.engine import Engine
+from parvis.engine.ticket import Ticket
+from parvis.engine.work import Budget, Work
+from parvis.errors import EngineStopped, QueueFull
+from parvis.pipeline import Pipeline
+from parvis.serve.errors import Refused
+from parvis.serve.settings import Settings
+
+
+class Service:
+    """Models behind an engine.
+
+    Args:
+        models: name -> pipeline; the first draws where a request names none. budget, queue: of the engine.
+
+    Attributes:
+        here: requests that are being answered. rejected: reason -> how many were.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Pipeline],
+        settings: Settings | None = None,
+        *,
+        budget: Budget | None = None,
+        queue: int = 256,
+    ) -> None:
+        self.models, self.settings = dict(models), settings or Settings()
+        self.engine = Engine(self.models, budget=budget, queue=queue)
+        self.here = 0
+        self.rejected: Counter[str] = Counter()
+        self._draining = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes requests for pictures."""
+        return self.engine.alive and not self._draining
+
+    def drain(self) -> None:
+        """Take no more; those who are here go on."""
+        self._draining = True
+
+    def model(self, name: str | None) -> tuple[str, Pipeline]:
+        """The model that is meant. Refuses names that are not served."""
+        if name is None:
+            return next(iter(self.models.items()))
+        if name not in self.models:
+            served = ", ".join(self.models)
+            raise Refused(
+                404,
+                f"the model {name!r} is not served here; there are: {served}",
+                param="model",
+                code="model_not_found",
+            )
+        return name, self.models[name]
+
+    def welcome(self) -> None:
+        """Refuses at once, before a request is prepared, what :meth:`submit` would refuse.
+
+        Raises:
+            EngineStopped: nothing is taken any more. QueueFull: too many wait already.
+        """
+        if not self.ready:
+            raise EngineStopped("the server is starting, stopping or broken and takes no requests; ask again later")
+        now = self.engine.metrics()
+        if now.waiting >= self.engine.limit:
+            raise QueueFull(now.waiting, max(1.0, now.request_seconds.mean))
+
+    def submit(self, works: Sequence[Work]) -> list[Ticket]:
+        """Queue all of them, or none.
+
+        Raises:
+            QueueFull, EngineStopped, UsageError: as ``Engine.submit``.
+        """
+        tickets: list[Ticket] = []
+        try:
+            for work in works:
+                tickets.append(self.engine.submit(work))
+        except Exception:
+            for ticket in tickets:
+                ticket.cancel()
+            raise
+        return tickets
