@@ -66,7 +66,7 @@ def bounds(r: Record) -> tuple[float, float]:
 
 def said(r: Record) -> str:
     low, high = bounds(r)
-    return f"{value(r):.1f} ({low:.1f} to {high:.1f})"
+    return f"{value(r):.2f} ({low:.2f} to {high:.2f})"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -136,7 +136,7 @@ def verdict(ours: Record, theirs: Record, lower: bool) -> str:
         return "**holds**" if lower else "**holds**, and is better"
     if a > d:
         return "**does not hold**: it is worse"
-    return "not shown: the intervals overlap" if lower else "**holds** within the intervals"
+    return "not told apart" if lower else "not told apart, as it says"
 
 
 def claims(page: Page) -> list[str]:
@@ -153,7 +153,7 @@ def steps(page: Page) -> list[str]:
     for run in FAMILIES:
         found = sorted((k.steps, r) for k, r in page.by_key.items() if k.run == run and not k.order)
         if len(found) > 1:
-            rows.append([TITLES[run], "; ".join(f"{r.cost['passes']}: {value(r):.1f}" for _, r in found)])
+            rows.append([TITLES[run], "; ".join(f"{r.cost['passes']}: {value(r):.2f}" for _, r in found)])
     return table(("", "passes: distance"), rows)
 
 
@@ -257,7 +257,7 @@ def write_page(records: Sequence[Record], out: Path) -> Path:
         *steps(page),
         "## Claims",
         "",
-        '"Holds" and "does not hold" mean that the two 95 % intervals do not overlap.',
+        '"Holds" and "does not hold" mean that the two 95 % intervals do not overlap; "not told apart" that they do.',
         "",
         *claims(page),
         "## Ablations",
