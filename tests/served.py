@@ -77,11 +77,11 @@ def listening(service: Service) -> Iterator[Server]:
         yield server
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 
-def until(what: Any, seconds: float = 30.0) -> None:
+def until(what: Any, seconds: float = 60.0) -> None:
     """Wait for ``what()`` to be true; raises where it does not come."""
     end = time.monotonic() + seconds
     while not what():
