@@ -54,6 +54,13 @@ def gated(service: Service, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return gate
 
 
+def stepped(service: Service, monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
+    """Let the engine make as many passes as are released."""
+    passes, step = threading.Semaphore(0), service.engine.step
+    monkeypatch.setattr(service.engine, "step", lambda: (passes.acquire(timeout=60), step())[1])
+    return passes
+
+
 def call(service: Service, method: str, path: str, **what: Any) -> httpx.Response:
     """One call, in process."""
 

@@ -1,0 +1,109 @@
+// The numbers that can be set: their bounds, and how settings become the fields of a request.
+
+import { fixesSteps, orderLabel, ordersOf } from "./orders.js";
+import { model, state } from "./state.js";
+
+/**
+ * @typedef {import("./api.js").Model} Model
+ * @typedef {"steps" | "guidance" | "temperature" | "topK" | "topP"} Name
+ * @typedef {{field: keyof Model["x_preset"], label: string, hint: string, min: number, max: (model: Model) => number,
+ *   step: number}} Param
+ */
+
+/** @type {Record<Name, Param>} */
+export const PARAMS = {
+  steps: { field: "steps", label: "Passes", hint: "fewer passes write more tokens at once", min: 1, max: (m) => m.x_grid.tokens, step: 1 },
+  guidance: { field: "guidance_scale", label: "Guidance", hint: "how closely the prompt is followed; 1 is none", min: 0, max: () => 8, step: 0.1 },
+  temperature: { field: "temperature", label: "Temperature", hint: "0 takes the likeliest token", min: 0, max: () => 2, step: 0.05 },
+  topK: { field: "top_k", label: "Top-k", hint: "of the k likeliest tokens; 0 is all", min: 0, max: () => 1024, step: 1 },
+  topP: { field: "top_p", label: "Top-p", hint: "of the likeliest tokens that make up p; 1 is all", min: 0.05, max: () => 1, step: 0.05 },
+};
+export const NAMES = /** @type {Name[]} */ (Object.keys(PARAMS));
+
+/** The value in force: what is set, else the model's preset. @param {Name} name */
+export const valueOf = (name) => state[name] ?? model().x_preset[PARAMS[name].field];
+
+/**
+ * The fields of a request for the settings as they are, with `changes` to them.
+ * @param {Record<string, any>} [changes] settings in place of those of the page, and `seed`, `n`
+ * @returns {import("./api.js").Fields}
+ */
+export function fieldsOf(changes = {}) {
+  const set = { ...state, n: 1, ...changes };
+  const chosen = model();
+  const fields = /** @type {Record<string, any>} */ ({ model: chosen.id, n: set.n, seed: set.seed });
+  if (chosen.x_takes === "classes") fields.class_label = /^\d+$/.test(set.classLabel) ? Number(set.classLabel) : set.classLabel;
+  else fields.prompt = set.prompt;
+  if (set.order) fields.order = set.order;
+  for (const name of NAMES) {
+    if (set[name] !== null && !(name === "steps" && stepsAreFixed(chosen, set.order))) fields[PARAMS[name].field] = set[name];
+  }
+  return fields;
+}
+
+/** Whether nothing but the order says how many passes there are. @param {Model} chosen @param {string | null} order */
+export const stepsAreFixed = (chosen, order) => fixesSteps(order) || chosen.x_edits !== "any";
+
+/** The settings that a request had, to be set again. @param {import("./api.js").Fields} fields */
+export function settingsOf(fields) {
+  /** @type {Record<string, any>} */
+  const set = { model: fields.model, seed: fields.seed, order: fields.order ?? null, locked: true };
+  if (fields.prompt !== undefined) set.prompt = fields.prompt;
+  if (fields.class_label !== undefined) set.classLabel = String(fields.class_label);
+  for (const name of NAMES) set[name] = fields[PARAMS[name].field] ?? null;
+  return set;
+}
+
+/** What was drawn, in words. @param {import("./api.js").Fields} fields */
+export const titleOf = (fields) => fields.prompt ?? `class ${fields.class_label}`;
+
+/** How it was drawn, in words. @param {import("./api.js").Fields} fields */
+export function summary(fields) {
+  const parts = [fields.model, `seed ${fields.seed}`];
+  if (fields.order) parts.push(orderLabel(fields.order).toLowerCase());
+  for (const name of NAMES) {
+    const value = fields[PARAMS[name].field];
+    if (value !== undefined) parts.push(`${PARAMS[name].label.toLowerCase()} ${value}`);
+  }
+  return parts.join(" · ");
+}
+
+/** Things that an axis can vary, with how their values are read. */
+export const AXES = {
+  ...Object.fromEntries(NAMES.map((name) => [name, { label: PARAMS[name].label, read: numbers }])),
+  order: { label: "Order", read: orders },
+  seed: { label: "Seed", read: numbers },
+  prompt: { label: "Prompt", read: texts },
+};
+
+/** Numbers with commas between; `2..8` counts, `0..2/0.5` in steps. @param {string} text @returns {number[]} */
+export function numbers(text) {
+  return texts(text).flatMap((part) => {
+    const range = part.match(/^(-?[\d.]+)\.\.(-?[\d.]+)(?:\/([\d.]+))?$/);
+    if (!range) {
+      if (!Number.isFinite(Number(part))) throw new Error(`“${part}” is not a number`);
+      return [Number(part)];
+    }
+    const [low, high, step] = [Number(range[1]), Number(range[2]), Number(range[3] ?? 1)];
+    const count = Math.floor((high - low) / step + 1e-9) + 1;
+    if (!(count > 0 && count <= 64)) throw new Error(`“${part}” does not count up`);
+    return Array.from({ length: count }, (_, i) => Number((low + i * step).toFixed(6)));
+  });
+}
+
+/** @param {string} text */
+function texts(text) {
+  const parts = text.split(",").map((part) => part.trim()).filter(Boolean);
+  if (!parts.length) throw new Error("give at least one value");
+  return parts;
+}
+
+/** @param {string} text @returns {(string | null)[]} */
+function orders(text) {
+  const known = ordersOf(model());
+  return texts(text).map((name) => {
+    if (name === "own") return null;
+    if (!known.includes(name)) throw new Error(`“${name}” is not an order of this model: own, ${known.join(", ")}`);
+    return name;
+  });
+}
