@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ OPEN = """board => {
   return open / (data.length / 4);
 }"""
 TEXTS = (
-    "red apple", "Red Apples", "aple", "a picture of the green, green APPLE!", "medium light skin tone red", "dark-skinned",
+    "red apple", "Red Apples", "aple", "a picture of the green, green APPLE!", "medium light skin tone red",
+    "dark-skinned",
     "caf\u00e9 o'clock u.s. #1 *&", "apples berries boxes reds", "", "  ", "+1", "\u5f35 red", "medium dark complexion",
 )  # fmt: skip
 
@@ -88,7 +90,7 @@ def test_a_picture_fills_up_pass_by_pass_and_can_be_scrubbed(
     with page.expect_download() as download:
         card.get_by_label("Save settings as JSON").click()
     told = json.loads(Path(download.value.path()).read_text())
-    assert sorted(sum(told["positions_by_pass"], [])) == list(range(TOKENS)) and told["passes"] == PASSES
+    assert sorted(chain.from_iterable(told["positions_by_pass"])) == list(range(TOKENS)) and told["passes"] == PASSES
     bars = card.get_by_role("slider", name="Pass shown")
     bars.press("Home")
     assert board(page) == 1

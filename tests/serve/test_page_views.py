@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def test_what_is_painted_is_drawn_anew_and_nothing_else(page: Any, tmp_path: Pat
     page.click("#go")
     card = done(page, "#edited", 1)
     told = settings(card, page)
-    assert sorted(sum(told["positions_by_pass"], [])) == [0, 1] and told["given"] == list(range(2, TOKENS))
+    assert sorted(chain.from_iterable(told["positions_by_pass"])) == [0, 1] and told["given"] == list(range(2, TOKENS))
     expect(page.locator("#edited .summary")).to_contain_text("inpainting")
     page.check("#mode-eraser")
     page.fill("#brush-size", "60")

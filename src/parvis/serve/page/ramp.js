@@ -21,5 +21,8 @@ export function colour(share, alpha = 1) {
 /** Whether white is the better ink on that colour. @param {number} share */
 export const dark = (share) => share < 0.6;
 
+/** On dark ground the darkest colours would not be seen. */
+const least = () => (document.documentElement.dataset.theme === "dark" ? 0.16 : 0);
+
 /** Share of the way of pass `pass` (from 1) of `total`. @param {number} pass @param {number} total */
-export const share = (pass, total) => (total > 1 ? (pass - 1) / (total - 1) : 1);
+export const share = (pass, total) => (total > 1 ? least() + ((1 - least()) * (pass - 1)) / (total - 1) : 1);
