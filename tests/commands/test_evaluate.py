@@ -92,8 +92,8 @@ def test_published_statistics_give_one_distance(place: Path, capsys: Capture) ->
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ("evaluate s5 --reference nowhere", "is not a folder"),
-        ("evaluate s5 s5 --reference real", "one after the other"),
+        ("evaluate s5 --reference nowhere --features thumbnails", "is not a folder"),
+        ("evaluate s5 s5 --reference real --features thumbnails", "one after the other"),
         ("evaluate s5 --reference real --features lite", "unknown feature net"),
         ("evaluate s5 --reference real --features thumbnails --batch 0", "--batch 0"),
         ("evaluate cut --reference real --features thumbnails", "not finished"),
