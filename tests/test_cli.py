@@ -175,7 +175,7 @@ def test_the_help_groups_every_command_and_each_has_examples(capsys: Capture) ->
         main(["--help"])
     told = capsys.readouterr().out
     commands = re.findall(r"^  ([a-z]+) +\S", told.split("\ndraw:")[1], re.M)
-    assert re.findall(r"^([a-z]+):$", told, re.M) == ["options", "draw", "look", "measure", "move", "train"]
+    assert re.findall(r"^([a-z]+):$", told, re.M) == ["options", "draw", "serve", "look", "measure", "move", "train"]
     assert sorted(commands) == sorted(
         [
             "generate",
