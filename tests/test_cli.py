@@ -180,6 +180,7 @@ def test_the_help_groups_every_command_and_each_has_examples(capsys: Capture) ->
         [
             "generate",
             "edit",
+            "serve",
             "convert",
             "export",
             "compare",
