@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -216,11 +217,21 @@ def test_a_signal_to_one_process_stops_both_at_the_same_step(tmp_path: Path) -> 
     assert steps_of(tmp_path / "checkpoints") == [4, 6]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own answer to SIGINT, which a test run in the background was started to ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_without_a_folder_signals_mean_what_they_meant() -> None:
     with pytest.raises(KeyboardInterrupt):
         train(fault=("SIGINT", 3, 0))
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_signal_counts_when_it_is_not_the_echo_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
