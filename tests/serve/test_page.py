@@ -258,6 +258,7 @@ def test_everything_can_be_done_by_keyboard(visit: Any, service: Service, monkey
     keys.type("red ")
     keys.press("Control+Enter")
     done(page, 4)
+    keys.press("Tab")  # letters belong to the list of models
     keys.press("Tab")
     keys.press("?")
     expect(page.locator("#keys")).to_be_visible()
@@ -310,6 +311,7 @@ def test_light_dark_and_calm(visit: Any) -> None:
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     dark = page.evaluate(ground)
     page.emulate_media(color_scheme="light")
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
     light = page.evaluate(ground)
     assert sum(map(int, re.findall(r"\d+", dark)[:3])) < 120 < 650 < sum(map(int, re.findall(r"\d+", light)[:3]))
     page.click("#theme")
