@@ -151,7 +151,7 @@ def test_the_brush_and_the_frame_by_keys(page: Any, tmp_path: Path) -> None:
     expect(easel).to_be_focused()
     for key in ("[", "[", "[", "[", "Space"):
         page.keyboard.press(key)
-    expect(page.locator("#edit-told")).to_have_text("4 of 16 tokens are drawn anew")
+    expect(page.locator("#edit-told")).to_have_text("1 of 16 tokens are drawn anew")
     page.keyboard.press("Control+z")
     expect(page.locator("#edit-told")).to_have_text("0 of 16 tokens are drawn anew")
     page.check("#mode-frame")

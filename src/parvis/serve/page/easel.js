@@ -7,13 +7,15 @@ import { Mask } from "./mask.js";
 
 /** @typedef {"brush" | "eraser" | "frame"} Mode */
 
+/** The middle of a token near the middle. @param {number} pixels @param {number} tokens */
+const middle = (pixels, tokens) => ((Math.floor(tokens / 2) + 0.5) * pixels) / tokens;
+
 export class Easel {
   /**
    * @param {HTMLCanvasElement} picture at the model's size @param {{width: number, height: number}} grid
    * @param {() => void} changed
    */
   constructor(picture, grid, changed) {
-    Object.assign(this, { picture, grid });
     this.picture = picture;
     this.grid = grid;
     this.changed = changed;
@@ -22,7 +24,8 @@ export class Easel {
     /** @type {Mode} */
     this.mode = "brush";
     this.size = picture.width / 6;
-    this.cursor = { x: picture.width / 2, y: picture.height / 2 };
+    // arrow keys go from the middle of a token to that of the next
+    this.cursor = { x: middle(picture.width, grid.width), y: middle(picture.height, grid.height) };
     /** @type {{x: number, y: number} | null} */
     this.last = null;
     this.canvas = h("canvas.easel", {

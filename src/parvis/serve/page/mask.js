@@ -1,6 +1,8 @@
 // What of a picture is to be drawn anew: painted pixels, with undo.
 
 const REMEMBERED = 40;
+/** A thinner stroke between pixels would fill none of them. */
+const THINNEST = 2;
 
 export class Mask {
   /** @param {number} wide @param {number} high pixels, those of the picture */
@@ -43,7 +45,7 @@ export class Mask {
     const { context } = this;
     context.globalCompositeOperation = erase ? "destination-out" : "source-over";
     context.lineCap = context.lineJoin = "round";
-    context.lineWidth = size;
+    context.lineWidth = Math.max(THINNEST, size);
     context.beginPath();
     context.moveTo(from.x, from.y);
     context.lineTo(to.x + 0.01, to.y);

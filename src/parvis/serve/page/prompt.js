@@ -30,7 +30,9 @@ export class Prompt {
   #typed() {
     set({ prompt: this.box.value.replaceAll("\n", " ") });
     const [typed] = this.#before().match(/[\p{L}\p{N}-]+$/u) ?? [""];
-    this.#offer(this.#checks() ? completions(typed, server.words) : []);
+    // a word that is understood as it stands needs no offers, which would lie over what comes next
+    const open = typed && this.#checks() && unknownWords(this.#before(), server.words).includes(wordsOf(typed)[0]);
+    this.#offer(open ? completions(typed, server.words) : []);
   }
 
   #checks() {
