@@ -19,9 +19,10 @@ SECONDS = 40
 Visit = Callable[..., Any]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The browser; PARVIS_BROWSER names one that is installed elsewhere."""
+    """The browser; PARVIS_BROWSER names one that is installed elsewhere. Closed with the module: while Playwright is
+    there the thread has an event loop, and other tests cannot run theirs."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
     found = os.environ.get("PARVIS_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
