@@ -88,8 +88,8 @@ def test_training_logits_equal_the_plain_ones():
     codes = torch.randint(system.tokenizer.vocabulary, (1, tokens), generator=torch.Generator().manual_seed(4))
     view = system.tokenizer.teacher_input(codes, system.grid)
     order = system.order(system.grid, len(sides), Noise([0]))
+    model, tokenizer = (copy.deepcopy(m).double() for m in (system.models["main"], system.tokenizer))
     with torch.no_grad():
-        found = teacher_logits(system.models["main"], codes, torch.tensor([2]), order, view_BnC=view)[0]
-        model, tokenizer = (copy.deepcopy(m).double() for m in (system.models["main"], system.tokenizer))
+        found = teacher_logits(model, codes, torch.tensor([2]), order, view_BnC=view)[0]
         plain = torch.cat([logits_of(model, tokenizer, codes[0], 2, sides, k) for k in range(len(sides))])
     torch.testing.assert_close(found.double(), plain, atol=1e-5 * float(plain.abs().max()), rtol=1e-5)
