@@ -233,19 +233,31 @@ def introduction(page: Page) -> str:
     )
 
 
+def edge(page: Page, families: Sequence[Record]) -> list[str]:
+    """Who might have liked more guidance than was tried."""
+    most = max((r.settings["guidance"] for r in page.swept), default=None)
+    found = [TITLES[r.name] for r in families if r.settings["guidance"] == most]
+    if not found:
+        return []
+    names = "; ".join(found)
+    return [f"{most} is the most guidance that was tried, and the choice of {names}: more might suit them better.", ""]
+
+
 def write_page(records: Sequence[Record], out: Path) -> Path:
     """Write the page and, beside it, ``images/results-*.png``."""
     page = Page(records)
     plots(page, out.parent / "images")
     families = [r for run in FAMILIES if (r := page.usual(run)) is not None]
-    missing = [TITLES[run] for run in FAMILIES if page.usual(run) is None]
+    measured = {key.run for key in page.by_key}
+    missing = [title for run, title in TITLES.items() if run not in measured]
     floors = [r for r in page.samples if r.name.startswith("real")]
     text = [
         introduction(page),
-        *([f"Not measured: {', '.join(missing)}.", ""] if missing else []),
+        *([f"Not measured: {'; '.join(missing)}.", ""] if missing else []),
         "## The families at their usual number of passes",
         "",
         *table(HEAD, [row(page, r) for r in families]),
+        *edge(page, families),
         "What the tokenizers allow: real training pictures as they are, and through each tokenizer.",
         "",
         *table(HEAD[:7], [row(page, r)[:7] for r in floors]),

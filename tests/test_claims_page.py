@@ -37,6 +37,8 @@ def test_a_claim_is_judged_by_its_intervals(tmp_path):
     assert line["LPD is better than ARPG, both in 10 passes"].endswith("| **holds** |")
     assert "not told apart" in line["LPD's order is better than a random one, 10 passes"]
     assert "Not measured: PAR, 4 together" in text and "| LPD | 6: 2.00; 10: 1.05" in text
+    assert "PAR over neighbours" in text.split("Not measured: ")[1].splitlines()[0]
+    assert "1.5 is the most guidance that was tried" in text
     assert (tmp_path / "images" / "results-passes.png").stat().st_size > 1000
     assert not (tmp_path / "images" / "results-seconds.png").exists()
 
