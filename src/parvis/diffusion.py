@@ -153,6 +153,10 @@ class Diffused:
         real, null = self.condition.chunk(2)
         return replace(self, condition=real), replace(self, condition=null)
 
+    def part(self, images: slice) -> Diffused:
+        assert self.null is None, "an answer is divided before it is guided"
+        return replace(self, condition=self.condition[images])
+
     def guide(self, null: Diffused, scale: float | Tensor) -> Diffused:
         """Every step's noise becomes ``null + scale * (self - null)``; the variance stays the condition's own."""
         return replace(self, null=null.condition, scale=scale)

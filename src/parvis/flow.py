@@ -49,6 +49,9 @@ class Velocity:
         real, null = self.velocity.chunk(2)
         return replace(self, velocity=real), replace(self, velocity=null)
 
+    def part(self, images: slice) -> Velocity:
+        return replace(self, velocity=self.velocity[images], draft=self.draft[images])
+
     def guide(self, null: Velocity, scale: float | Tensor) -> Velocity:
         """``null + scale * (self - null)``; ``scale`` is a number, ``[n]`` (by rank) or ``[B, n]``; 1 = unguided."""
         if isinstance(scale, Tensor):

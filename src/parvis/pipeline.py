@@ -27,6 +27,7 @@ from parvis.request import Request
 from parvis.results import Images, Step
 from parvis.sampling import Sampling
 from parvis.system import System
+from parvis.tokenizer.packed import pack_convolutions
 from parvis.weights.catalog import locate
 from parvis.weights.config import FolderConfig
 from parvis.weights.folder import load_config
@@ -61,6 +62,7 @@ class Pipeline:
             module.to(self.device, self.dtype).eval().requires_grad_(False)
         for model in system.models.values():
             pack(model)
+        pack_convolutions(system.tokenizer)
 
     @property
     def name(self) -> str:

@@ -25,6 +25,10 @@ class Prediction(Protocol):
         """The first and the second half of the batch: the answers with and without the condition."""
         ...
 
+    def part(self, images: slice) -> Self:
+        """The answers of some images of the batch."""
+        ...
+
     def sample(self, noise: Noise, positions: Tensor, how: Sampling, draw: int = 0) -> Tensor:
         """Values ``[B, n]`` or ``[B, n, C]``; the same (seed, position, draw) always gives the same value."""
         ...
@@ -54,6 +58,9 @@ class Categorical:
     def halves(self) -> tuple[Categorical, Categorical]:
         real, null = self.logits.chunk(2)
         return Categorical(real), Categorical(null)
+
+    def part(self, images: slice) -> Categorical:
+        return Categorical(self.logits[images])
 
     def sample(self, noise: Noise, positions: Tensor, how: Sampling, draw: int = 0) -> Tensor:
         """Codes, long ``[B, n]``, at ``positions`` ([n] or [B, n])."""

@@ -10,7 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from parvis.canvas import Canvas
 from parvis.edit import Edit
+from parvis.generate import pixels
 from parvis.output import Origin, save_png, to_images
 from parvis.system import System
 
@@ -62,16 +64,18 @@ class Step:
     @property
     def images(self) -> list[Image.Image]:
         """The canvas decoded; what is not known yet is white. Of an edit the kept pixels are those of the picture."""
-        shown = _show(self._system, self._codes, self.known)
-        return to_images(shown if self._edit is None else self._edit.pasted(shown))
+        drawn = pixels(self._system, Canvas(self._codes, self.known))
+        return unfinished(self._system, drawn, self.known, self._edit)
 
 
-def _show(system: System, codes: Tensor, known: Tensor) -> Tensor:
-    """Decode a part-filled canvas of a flat grid, white where nothing is known (other grids: as they decode)."""
-    with torch.inference_mode():
-        picture = system.tokenizer.decode(codes, system.grid).float()
+def unfinished(system: System, drawn: Tensor, known: Tensor, edit: Edit | None) -> list[Image.Image]:
+    """Pictures of part-filled canvases of a flat grid, white where nothing is known (other grids: as they decode).
+
+    Args:
+        drawn: what the canvases decode to, [B, 3, H, W]. known: bool [B, N]. edit: whose kept pixels are pasted over.
+    """
     if system.grid.flat:
         mask = known.view(-1, 1, system.grid.height, system.grid.width)
         mask = mask.repeat_interleave(system.tokenizer.factor, 2).repeat_interleave(system.tokenizer.factor, 3)
-        picture = torch.where(mask, picture, torch.ones_like(picture))
-    return picture
+        drawn = torch.where(mask, drawn, torch.ones_like(drawn))
+    return to_images(drawn if edit is None else edit.pasted(drawn))

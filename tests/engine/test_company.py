@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -66,3 +68,31 @@ def test_the_engine_draws_what_generate_draws(name: str) -> None:
     for chance in (1, 2, 6):
         expected = generate(toy(name), request(toy(name), chance))[0].values
         torch.testing.assert_close(alone(name, chance)[0], expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_those_at_the_same_pass_are_one_batch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests of one plan that came together are asked as one; each gets what it would get alone."""
+    system, sizes = toy(name), list[tuple[int, int]]()
+    models = {id(type(model)): type(model) for model in system.models.values()}
+    for kind in models.values():
+        whole = kind.answers
+
+        def counted(model: Any, questions: Any, gather: Any, whole: Any = whole) -> Any:
+            sizes.append((len(questions), sum(len(question.order_BN) for question in questions)))
+            return whole(model, questions, gather)
+
+        monkeypatch.setattr(kind, "answers", counted)
+    engine = Engine({name: Drawer(system)}, budget=Budget(slots=8))
+    asked = {chance: request(system, chance) for chance in (0, 3, 6, 7, 9)}  # 0, 3, 6 and 9 leave the steps open
+    tickets = {chance: engine.submit(Work(name, one)) for chance, one in asked.items()}
+    late = None
+    while engine.step():
+        late = late or engine.submit(Work(name, asked[0]))
+    monkeypatch.undo()
+    assert max(images - questions for questions, images in sizes) >= 1, "nothing was merged"
+    assert sizes[0][0] < sizes[0][1]
+    for chance, ticket in [*tickets.items(), (0, late)]:
+        values, image = drawn(ticket)
+        expected = alone(name, chance)
+        assert torch.equal(values, expected[0]) and image == expected[1], chance

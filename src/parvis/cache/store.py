@@ -10,6 +10,7 @@ Legend: L layers, B images (condition and null rows stacked), H heads, S slots, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -55,3 +56,17 @@ class Cache:
             keys.index_copy_(2, rows.slots, key_BHRd)
             values.index_copy_(2, rows.slots, value_BHRd)
         return keys[:, :, : rows.length], values[:, :, : rows.length]
+
+
+class Caches:
+    """The caches of several requests of one image each, as one of a merged batch."""
+
+    def __init__(self, caches: Sequence[Cache]) -> None:
+        self.caches = caches
+
+    def extend(self, layer: int, rows: Rows, key_BHRd: Tensor, value_BHRd: Tensor) -> tuple[Tensor, Tensor]:
+        """Everyone's keys and values into their own slots; all that they may see, stacked, [B, H, K, d]."""
+        count = len(self.caches)
+        each = [c.extend(layer, rows, key_BHRd[i::count], value_BHRd[i::count]) for i, c in enumerate(self.caches)]
+        keys, values = (torch.stack(part, 1).flatten(0, 1) for part in zip(*each, strict=True))
+        return keys, values

@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
+from torch import Tensor
+
 from parvis.engine.metrics import Metrics
-from parvis.engine.task import Task
+from parvis.engine.studio import apart, decoded
+from parvis.engine.task import House, Task
 from parvis.engine.ticket import Cancelled, Done, Ending, Failed
 from parvis.engine.work import Budget
 from parvis.errors import UsageError
+from parvis.model.abreast import answered
 from parvis.model.base import Model
 from parvis.model.feed import Gather, Question
 from parvis.predict import Prediction
@@ -54,14 +59,17 @@ class Company:
             made = self._try(task, task.question)
             if made is not None:
                 asked.setdefault(made[0], []).append((task, made[1]))
+        ready: list[Task] = []
         for model, group in asked.items():
             self.metrics.batch.see(len(group))
-            answers = answered(model, [question for _, question in group], self.gather(model))
+            answers = apart(partial(answered, model, gather=self.gather(model)), [question for _, question in group])
             for (task, _), answer in zip(group, answers, strict=True):
                 if isinstance(answer, Exception):
                     self.fail(task, answer)
-                else:
-                    self._go_on(task, answer)
+                elif self._go_on(task, answer):
+                    ready.append(task)
+        for house in {task.house for task in ready}:
+            self._paint(house, [task for task in ready if task.house is house])
 
     def sweep(self) -> None:
         """Those that were taken back or are out of time leave."""
@@ -94,30 +102,39 @@ class Company:
         self.metrics.cancelled += isinstance(ending, Cancelled)
         task.ticket.put(ending)
 
-    def _go_on(self, task: Task, prediction: Prediction) -> None:
-        last = self._try(task, lambda: task.advance(prediction))
-        if last is None:
-            return
+    def _go_on(self, task: Task, prediction: Prediction) -> bool:
+        """Choose and write values; whether a picture is to be made of the canvas now."""
+        if self._try(task, lambda: task.advance(prediction)) is None:
+            return False
         self.metrics.passes += 1
         if task.ticket.cancelled:
             self.leave(task, Cancelled())
-            return
+            return False
         task.ticket.put(task.step())
-        if last:
-            self._finish(task)
-        elif task.shows:
-            self._show(task)
+        return task.done or task.shows
 
-    def _show(self, task: Task) -> None:
-        shown = self._try(task, task.partial)
+    def _paint(self, house: House, tasks: Sequence[Task]) -> None:
+        """Decode canvases together; show those that are unfinished, see those off that are done."""
+        since = time.monotonic()
+        drawn = apart(lambda some: decoded(house.system, [task.canvas for task in some]), tasks)
+        for task, picture in zip(tasks, drawn, strict=True):
+            if isinstance(picture, Exception):
+                self.fail(task, picture)
+            elif task.done:
+                self._finish(task, picture, since)
+            else:
+                self._show(task, picture)
+
+    def _show(self, task: Task, drawn: Tensor) -> None:
+        shown = self._try(task, lambda: task.partial(drawn))
         if shown is None:
             return
         if shown.index == 0:
             self.metrics.partial_seconds.see(time.monotonic() - task.submitted)
         task.ticket.put(shown)
 
-    def _finish(self, task: Task) -> None:
-        done = self._try(task, task.finish)
+    def _finish(self, task: Task, drawn: Tensor, since: float) -> None:
+        done = self._try(task, lambda: task.finish(drawn, since))
         if done is None:
             return
         self.metrics.tokens += done.tokens
@@ -132,18 +149,6 @@ class Company:
             caught = error
         self.fail(task, caught)
         return None
-
-
-def answered(model: Model, questions: Sequence[Question], gather: Gather) -> list[Prediction | Exception]:
-    """The answers to all; where a run raises, its halves are tried by themselves, so that only those that fail alone
-    (or find no memory alone) have an error for an answer. Asking again changes nothing: a pass writes the same keys."""
-    try:
-        return list(model.answers(questions, gather))
-    except Exception as error:
-        if len(questions) == 1:
-            return [error]
-    middle = len(questions) // 2
-    return [*answered(model, questions[:middle], gather), *answered(model, questions[middle:], gather)]
 
 
 def _begin(task: Task, most: int | None) -> Task:

@@ -22,11 +22,13 @@ from parvis.engine.company import Company
 from parvis.engine.metrics import Metrics
 from parvis.engine.queue import FairQueue
 from parvis.engine.steady import even, steady, unsteady
-from parvis.engine.task import House, Task, picture
+from parvis.engine.studio import decoded
+from parvis.engine.task import House, Task
 from parvis.engine.ticket import Queued, Ticket
 from parvis.engine.work import Budget, Drawer, Work
 from parvis.errors import EngineStopped, QueueFull, UnknownName, UsageError
 from parvis.model.feed import together
+from parvis.results import unfinished
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +82,10 @@ class Engine:
 
     def picture(self, work: Work, canvas: Canvas) -> Image.Image:
         """The canvas of a ``Step`` as a picture, white where nothing is known. Decodes in the caller's thread."""
-        return picture(self._house(work.model).system, canvas, work, 0)
+        system = self._house(work.model).system
+        (drawn,) = decoded(system, [canvas])
+        (image,) = unfinished(system, drawn, canvas.known, work.edit)
+        return image
 
     def metrics(self) -> Metrics:
         """What has been counted so far: a copy."""

@@ -8,7 +8,9 @@ What was measured (PyTorch 2.13, MKL and oneDNN, 1 and 2 threads), and what foll
 - Attention depends on the number of queries and keys, not on the batch. The engine runs it request by request.
 - Elementwise functions take a vector path, and a scalar one for what is left over at the end of every thread's share;
   the two differ in the last bit for SiLU, tanh and their like. :func:`even` adds rows until nothing is left over.
-- Norms, softmax and sums go row by row. Convolutions depend on the batch: pictures are decoded one at a time.
+- Norms, softmax and sums go row by row.
+- ``F.conv2d`` chooses its kernel by the size of the batch. oneDNN's packed convolution gives a picture the same bits in
+  every batch on one thread, and on more as long as every thread has whole pictures: :func:`shares`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from parvis.model.base import Model
 from parvis.model.linear import PackedLinear, pack, packing_problem
 from parvis.model.sight import Padded
 from parvis.system import System
+from parvis.tokenizer.base import Tokenizer
+from parvis.tokenizer.packed import PackedConv, convolution_problem, pack_convolutions
 
 VECTOR = 32
 """Elements that the widest vector path takes at a time (AVX-512, float32, two registers)."""
@@ -34,11 +38,14 @@ GRAIN = 32768
 
 
 def steady(system: System) -> System:
-    """``system`` with every linear layer of its models packed, small ones as well. The system itself stays as it is;
-    all that is not repacked is shared with it."""
+    """``system`` with every linear layer of its models packed, small ones as well, and every convolution of its
+    tokenizer. The system itself stays as it is; all that is not repacked is shared with it."""
     made: dict[int, nn.Module] = {}
     models = {name: _twin(model, made) for name, model in system.models.items()}
-    return replace(system, models=models)
+    tokenizer = _shell(system.tokenizer, made)
+    assert isinstance(tokenizer, Tokenizer)
+    pack_convolutions(tokenizer)
+    return replace(system, models=models, tokenizer=tokenizer)
 
 
 def _twin(model: Model, made: dict[int, nn.Module]) -> Model:
@@ -50,7 +57,7 @@ def _twin(model: Model, made: dict[int, nn.Module]) -> Model:
 
 def _shell(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
     """A module of the same parameters and buffers whose children can be replaced; what is packed is shared."""
-    if isinstance(module, PackedLinear):
+    if isinstance(module, PackedLinear | PackedConv):
         return module
     if id(module) not in made:
         shell = copy.copy(module)
@@ -73,7 +80,18 @@ def unsteady(system: System, device: torch.device) -> str | None:
         left = sum(isinstance(layer, nn.Linear) for layer in model.modules())
         if left:
             return f"{left} linear layers cannot be packed (shared weights, hooks)"
+    if system.tokenizer.dtype != torch.float32:
+        return f"its tokenizer's precision is {system.tokenizer.dtype}; the promise is for float32"
+    if any(type(layer) is nn.Conv2d for layer in system.tokenizer.modules()):
+        return convolution_problem() or "convolutions of its tokenizer cannot be packed (hooks, padding)"
     return None
+
+
+def shares(pictures: int) -> int:
+    """How many pictures to decode where so many are wanted: every thread takes as many. Beyond two threads one at a
+    time, for then an elementwise function's shares may end within a picture."""
+    threads = torch.get_num_threads()
+    return -(-pictures // threads) * threads if threads <= 2 else 1
 
 
 def even(model: Model) -> Padded:

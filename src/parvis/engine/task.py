@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 import torch
-from PIL import Image
+from torch import Tensor
 
 from parvis.canvas import Canvas
 from parvis.decode.job import Job, Pass, Steps
@@ -14,16 +14,16 @@ from parvis.engine.runner import Runner
 from parvis.engine.ticket import Done, Partial, Step, Ticket, Timings
 from parvis.engine.work import Work
 from parvis.errors import DeadlinePassed
-from parvis.generate import begin, pixels
+from parvis.generate import begin
 from parvis.model.base import Model
 from parvis.model.feed import Question
 from parvis.output import to_images
 from parvis.predict import Prediction
-from parvis.results import Step as Shown
+from parvis.results import unfinished
 from parvis.system import System
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class House:
     """Where a pipeline's requests run."""
 
@@ -48,7 +48,8 @@ class Task:
     """A request and how far it is.
 
     Attributes:
-        submitted, started: seconds of the monotonic clock. passes: done. cost: bytes of its caches, once it has begun.
+        submitted, started: seconds of the monotonic clock. passes: so far. done: whether the canvas is full.
+        cost: bytes of its caches, once it has begun.
     """
 
     work: Work
@@ -58,6 +59,7 @@ class Task:
     started: float | None = None
     passes: int = 0
     partials: int = 0
+    done: bool = False
     cost: int = 0
     _going: _Going | None = None
 
@@ -94,19 +96,19 @@ class Task:
         now = self._now
         return now.runner.question(now.job.canvas, now.ask)
 
-    def advance(self, prediction: Prediction) -> bool:
-        """Choose values, write them, go to the next pass; whether that was the last."""
+    def advance(self, prediction: Prediction) -> Task:
+        """Choose values, write them, go to the next pass, or be ``done`` where that was the last."""
         now = self._now
         self.passes += 1
         try:
             now.ask = now.process.send(now.runner.guided_by(now.ask, prediction))
         except StopIteration:
-            return True
-        return False
+            self.done = True
+        return self
 
     def step(self) -> Step:
         """The canvas as it stands, copied."""
-        canvas = self._now.job.canvas
+        canvas = self.canvas
         return Step(self.passes, self._now.total, Canvas(canvas.values.clone(), canvas.known.clone()))
 
     @property
@@ -114,32 +116,29 @@ class Task:
         """Whether a picture of the unfinished canvas is due after this pass."""
         return self.passes in self._now.shown
 
-    def partial(self) -> Partial:
-        """A picture of the unfinished canvas."""
-        image = picture(self.house.system, self._now.job.canvas, self.work, self.passes)
+    @property
+    def canvas(self) -> Canvas:
+        """The canvas as it stands, of one picture."""
+        return self._now.job.canvas
+
+    def partial(self, drawn: Tensor) -> Partial:
+        """The unfinished canvas as a picture; ``drawn`` [1, 3, H, W] is what it decodes to."""
+        (image,) = unfinished(self.house.system, drawn, self.canvas.known, self.work.edit)
         self.partials += 1
         return Partial(image, self.partials - 1, self.passes)
 
-    def finish(self) -> Done:
-        """The picture, and how long it took."""
-        start, now = time.monotonic(), self._now
-        drawn = pixels(self.house.system, now.job.canvas)
+    def finish(self, drawn: Tensor, since: float) -> Done:
+        """The picture, of what the canvas decodes to, and how long it took; it was decoded ``since``."""
         (image,) = to_images(drawn if self.work.edit is None else self.work.edit.pasted(drawn))
         end, started = time.monotonic(), self.started or self.submitted
-        timings = Timings(started - self.submitted, start - started, end - start, end - self.submitted)
-        return Done(image, self.passes, sum(now.job.order.sizes), timings)
+        timings = Timings(started - self.submitted, since - started, end - since, end - self.submitted)
+        return Done(image, self.passes, sum(self._now.job.order.sizes), timings)
 
     def release(self) -> None:
         """Let go of canvas, caches and decoder."""
         if self._going is not None:
             self._going.process.close()
         self._going = None
-
-
-def picture(system: System, canvas: Canvas, work: Work, passes: int) -> Image.Image:
-    """An unfinished canvas of one image as a picture, white where nothing is known."""
-    (image,) = Shown(passes, None, canvas.known, canvas.values, system, work.edit).images
-    return image
 
 
 def _spread(partials: int, total: int | None) -> tuple[int, ...]:

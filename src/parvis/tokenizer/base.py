@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from parvis.errors import UsageError
@@ -27,6 +28,11 @@ class Tokenizer(nn.Module, ABC):
     factor: int
     vocabulary: int
     channels: int | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return next(self.parameters()).dtype
 
     def grid(self, height: int, width: int) -> Grid:
         """The grid of a picture of ``height`` x ``width`` pixels, both multiples of ``factor``."""

@@ -71,7 +71,7 @@ class KL(Tokenizer):
 
     def moments(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the latents, ``[B, C, h, w]`` each, not scaled; log variance in -30..20."""
-        pixels = pixels.to(self.quant_conv.weight.dtype).contiguous(memory_format=_FORMAT)
+        pixels = pixels.to(self.dtype).contiguous(memory_format=_FORMAT)
         mean, log_variance = self.quant_conv(self.encoder(pixels)).float().chunk(2, 1)
         return mean, (0.5 * log_variance.clamp(-30.0, 20.0)).exp()
 
@@ -104,5 +104,5 @@ class KL(Tokenizer):
 
     def render(self, z_BChw: Tensor) -> Tensor:
         """Pixels of latents that are not scaled; not clamped."""
-        z_BChw = z_BChw.to(self.post_quant_conv.weight.dtype).contiguous(memory_format=_FORMAT)
+        z_BChw = z_BChw.to(self.dtype).contiguous(memory_format=_FORMAT)
         return self.decoder(self.post_quant_conv(z_BChw))  # type: ignore[no-any-return]

@@ -79,7 +79,7 @@ class MultiScaleVQ(Tokenizer):
 
     def latents(self, pixels: Tensor) -> Tensor:
         """``[B, C, h, w]`` before quantisation."""
-        pixels = pixels.to(self.quant_conv.weight.dtype).contiguous(memory_format=torch.channels_last)
+        pixels = pixels.to(self.dtype).contiguous(memory_format=torch.channels_last)
         return self.quant_conv(self.encoder(pixels))  # type: ignore[no-any-return]
 
     @torch.no_grad()
@@ -96,7 +96,7 @@ class MultiScaleVQ(Tokenizer):
 
     def render(self, f_hat_BChw: Tensor) -> Tensor:
         """Pixels of a sum of scales; not clamped."""
-        f_hat_BChw = f_hat_BChw.to(self.post_quant_conv.weight.dtype).contiguous(memory_format=torch.channels_last)
+        f_hat_BChw = f_hat_BChw.to(self.dtype).contiguous(memory_format=torch.channels_last)
         return self.decoder(self.post_quant_conv(f_hat_BChw))  # type: ignore[no-any-return]
 
     @torch.no_grad()
@@ -183,9 +183,13 @@ class _Phi(nn.Module):
 
     def forward(self, h_BChw: Tensor, k: int, count: int) -> Tensor:
         phi = self.qresi_ls[phi_index(k, count, len(self.qresi_ls))]
-        assert isinstance(phi, nn.Conv2d) and phi.bias is not None
-        convolved = F.conv2d(h_BChw, phi.weight.float(), phi.bias.float(), padding=1)
+        convolved = phi(h_BChw) if phi.bias.dtype == h_BChw.dtype else self._in_float(phi, h_BChw)
         return h_BChw * (1 - self.smoothing) + convolved * self.smoothing
+
+    def _in_float(self, phi: nn.Module, h_BChw: Tensor) -> Tensor:
+        """Sums of scales are float32 whatever the weights are."""
+        assert isinstance(phi, nn.Conv2d) and phi.bias is not None
+        return F.conv2d(h_BChw, phi.weight.float(), phi.bias.float(), padding=1)
 
 
 def phi_index(k: int, count: int, shared: int) -> int:

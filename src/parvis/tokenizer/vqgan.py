@@ -159,7 +159,7 @@ class VQGAN(Tokenizer):
 
     def latents(self, pixels: Tensor) -> Tensor:
         """``[B, C, h, w]`` before quantisation, not normalised."""
-        folded = fold(pixels.to(self.quant_conv.weight.dtype), self.config.patch)
+        folded = fold(pixels.to(self.dtype), self.config.patch)
         return self.quant_conv(self.encoder(folded.contiguous(memory_format=_FORMAT)))  # type: ignore[no-any-return]
 
     def render(self, quantized_BChw: Tensor) -> Tensor:

@@ -1,0 +1,84 @@
+"""Requests that are at the same pass of the same plan, as one batch.
+
+They differ in orders, values, conditions and caches only, and those stack: embedding and attention then run once for all
+of them. Attention and everything that goes row by row give an image the same numbers in every batch
+(``engine/steady.py``), so nobody sees whether others were at the same pass.
+
+Legend: B images of one request, G requests, copies of the batch (condition, and null condition behind it, under
+guidance). A merged batch is copy by copy, in each copy request by request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor
+
+from parvis.cache.store import Cache, Caches
+from parvis.model.base import Model
+from parvis.model.context import Context
+from parvis.model.feed import Gather, Question
+from parvis.predict import Prediction
+
+
+def answered(model: Model, questions: Sequence[Question], gather: Gather) -> list[Prediction]:
+    """The answers to questions of one image each, those at the same pass asked as one."""
+    groups: dict[object, list[int]] = {}
+    for index, question in enumerate(questions):
+        groups.setdefault(_place(question), []).append(index)
+    found = model.answers([_merged([questions[i] for i in group]) for group in groups.values()], gather)
+    parts = {
+        index: answer.part(slice(place, None, len(group)))
+        for group, answer in zip(groups.values(), found, strict=True)
+        for place, index in enumerate(group)
+    }
+    return [parts[index] for index in range(len(questions))]
+
+
+def _place(question: Question) -> object:
+    """What questions that can be merged have in common."""
+    context = question.context
+    return (
+        id(question.rows), question.time, context.copies, len(context.modulation),
+        question.view_BnC is None, context.visible is None, context.vector is None, question.cache is None,
+    )  # fmt: skip
+
+
+def _merged(questions: Sequence[Question]) -> Question:
+    first = questions[0]
+    if len(questions) == 1:
+        return first
+    caches = [question.cache for question in questions if isinstance(question.cache, Cache)]
+    return Question(
+        first.rows,
+        torch.cat([question.order_BN for question in questions]),
+        torch.cat([question.values_BN for question in questions]),
+        _stacked([question.view_BnC for question in questions], torch.cat),
+        _context([question.context for question in questions]),
+        Caches(caches) if caches else None,
+        first.time,
+    )
+
+
+def _context(contexts: Sequence[Context]) -> Context:
+    """One context of all, copy by copy."""
+
+    def stack(parts: Sequence[Tensor]) -> Tensor:
+        copies = contexts[0].copies
+        return torch.cat(list(chain.from_iterable(zip(*(part.chunk(copies) for part in parts), strict=True))))
+
+    return Context(
+        stack([context.rows for context in contexts]),
+        _stacked([context.visible for context in contexts], stack),
+        _stacked([context.vector for context in contexts], stack),
+        tuple(stack(parts) for parts in zip(*(context.modulation for context in contexts), strict=True)),
+        contexts[0].copies,
+    )
+
+
+def _stacked(parts: Sequence[Tensor | None], stack: Callable[[Sequence[Tensor]], Tensor]) -> Tensor | None:
+    """All of them stacked, or ``None`` where they are ``None``."""
+    there = [part for part in parts if part is not None]
+    return stack(there) if there else None
