@@ -1,7 +1,7 @@
 """The field's claims on equal terms: every family of recipes/fashion.py sampled, measured and timed.
 
     python benchmarks/claims.py judge     a classifier of Fashion-MNIST, whose features are measured
-    python benchmarks/claims.py sweep     guidance for every family: 1, 1.5 and 2.5 on 300 pictures
+    python benchmarks/claims.py sweep     guidance for every family: 1, 1.5, 2.5, 4 and 6 on 300 pictures
     python benchmarks/claims.py measure   1,000 pictures of every family and setting, against the test split
     python benchmarks/claims.py latency   seconds for a picture, all families in turn (a quiet machine!)
     python benchmarks/claims.py page      docs/results.md and its plots, from the records alone
@@ -53,7 +53,7 @@ from recipes import fashion
 Array = npt.NDArray[np.uint8]
 PROTOCOL = Protocol(dimensions=64, subsets=50, subset=500, replicates=100)
 COUNT, SWEPT = 1000, 300
-SCALES = (1.0, 1.5, 2.5)
+SCALES = (1.0, 1.5, 2.5, 4.0, 6.0)
 FAMILIES = ("raster", "par-4", "par-16", "nar", "arpg", "randar", "lpd", "mar", "xar", "var", "maskgit")
 STEPS: dict[str, tuple[int, ...]] = {
     "lpd": (6, 8, 10, 16, 32), "arpg": (6, 10, 16, 32), "randar": (6, 10, 16, 32), "mar": (8, 16, 32), "xar": (5, 10),

@@ -1,11 +1,12 @@
 """Continuous batching against one at a time and against static batches, on the bundled models.
 
-    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python benchmarks/serving.py
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/serving.py
 
 Closed loop: as many clients as ``--clients``, each asking for the next picture when it has the last one. Open loop:
-arrivals at random (Poisson), the same for both sides. Time is virtual: it goes on by what each step was measured to
-take (see ``clock.py``: processor time on one thread), so a busy machine does not turn latencies into noise, and both
-sides are measured in turns.
+arrivals at random (Poisson), the same for both sides, which take turns. Traffic is "same" (all under the preset) or
+"mixed" (some in twice and some in three times the passes, some without guidance): a static batch holds what shares its
+settings, and runs to its end before the next begins. Time is virtual: it goes on by what each step was measured to take
+(see ``clock.py``: the wall's, on one thread the processor's).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import random
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from clock import clock, machine
@@ -28,10 +30,26 @@ from parvis.request import Request
 PROMPTS = ("red apple", "dog", "cat face", "smiling face", "blue heart", "automobile", "tree", "fish", "house", "sun")
 
 
-def asked(pipeline: Pipeline, count: int, first: int = 0) -> list[tuple[str, Request]]:
-    """Requests of different prompts and seeds, under the preset."""
-    prompts = [PROMPTS[i % len(PROMPTS)] for i in range(first, first + count)]
-    return [(prompt, pipeline.requests(prompt, seed=first + i)[0]) for i, prompt in enumerate(prompts)]
+@dataclass(frozen=True)
+class Asked:
+    """What a client asks for: the arguments of ``Pipeline.generate``."""
+
+    prompt: str
+    seed: int
+    steps: int | None = None
+    guidance: float | None = None
+
+    def request(self, pipeline: Pipeline) -> Request:
+        return pipeline.requests(self.prompt, seed=self.seed, steps=self.steps, guidance=self.guidance)[0]
+
+
+def asked(pipeline: Pipeline, count: int, mixed: bool = False) -> list[Asked]:
+    """Requests of different prompts and seeds, under the preset or under several settings."""
+    chance, steps = random.Random(1), pipeline.system.preset.steps
+    assert steps is not None
+    ways = [(None, None), (None, None), (2 * steps, None), (3 * steps, None), (None, 1.0), (2 * steps, 1.0)]
+    each = [chance.choice(ways) if mixed else (None, None) for _ in range(count)]
+    return [Asked(PROMPTS[i % len(PROMPTS)], i, *way) for i, way in enumerate(each)]
 
 
 def took(act: Callable[[], object]) -> float:
@@ -45,8 +63,8 @@ def one_at_a_time(pipeline: Pipeline, count: int) -> float:
     """Seconds a picture of ``Pipeline.generate``, one request after the other."""
 
     def loop() -> None:
-        for prompt, request in asked(pipeline, count):
-            pipeline.generate(prompt, seed=request.seeds[0])
+        for one in asked(pipeline, count):
+            pipeline.generate(one.prompt, seed=one.seed)
 
     return took(loop) / count
 
@@ -59,7 +77,7 @@ def closed_loop(engine: Engine, pipeline: Pipeline, clients: int, count: int) ->
         while left or live:
             live[:] = [ticket for ticket in live if ticket.final is None]
             while left and len(live) < clients:
-                live.append(engine.submit(Work(pipeline.name, left.pop()[1])))
+                live.append(engine.submit(Work(pipeline.name, left.pop().request(pipeline))))
             engine.step()
 
     return took(loop) / count
@@ -74,33 +92,50 @@ def arrivals(count: int, rate: float, seed: int = 0) -> list[float]:
     return moments
 
 
-def open_loop(engine: Engine, pipeline: Pipeline, moments: Sequence[float]) -> list[float]:
+Arrivals = Sequence[tuple[float, Asked]]
+
+
+def open_loop(engine: Engine, pipeline: Pipeline, coming: Arrivals) -> list[float]:
     """The latency of every request."""
-    now, left, latencies = 0.0, list(zip(moments, asked(pipeline, len(moments)), strict=True)), list[float]()
+    now, left, latencies = 0.0, list(coming), list[float]()
     live: list[tuple[float, Ticket]] = []
     while left or live:
         if not live:
             now = max(now, left[0][0])
         while left and left[0][0] <= now:
-            moment, (_, request) = left.pop(0)
-            live.append((moment, engine.submit(Work(pipeline.name, request))))
+            moment, one = left.pop(0)
+            live.append((moment, engine.submit(Work(pipeline.name, one.request(pipeline)))))
         now += took(engine.step)
         latencies += [now - moment for moment, ticket in live if ticket.final is not None]
         live = [(moment, ticket) for moment, ticket in live if ticket.final is None]
     return latencies
 
 
-def static(pipeline: Pipeline, moments: Sequence[float], most: int) -> list[float]:
-    """The same where a batch of all who wait (at most ``most``) runs to its end before the next begins."""
-    now, left, latencies = 0.0, list(zip(moments, asked(pipeline, len(moments)), strict=True)), list[float]()
+def static(pipeline: Pipeline, coming: Arrivals, most: int) -> list[float]:
+    """The same where the first in line and all who wait and share its settings (at most ``most``) run to their end."""
+    now, left, latencies = 0.0, list(coming), list[float]()
     while left:
         now = max(now, left[0][0])
-        batch = [entry for entry in left if entry[0] <= now][:most]
-        left = left[len(batch) :]
-        prompts, seeds = [p for _, (p, _) in batch], [r.seeds[0] for _, (_, r) in batch]
-        now += took(lambda p=prompts, s=seeds: pipeline.generate(p, seed=s, batch=most))  # type: ignore[misc]
+        first = left[0][1]
+        alike = [e for e in left if e[0] <= now and (e[1].steps, e[1].guidance) == (first.steps, first.guidance)]
+        batch = alike[:most]
+        left = [entry for entry in left if entry not in batch]
+        now += took(lambda b=batch, f=first: drawn(pipeline, [one for _, one in b], f, most))  # type: ignore[misc]
         latencies += [now - moment for moment, _ in batch]
     return latencies
+
+
+def drawn(pipeline: Pipeline, batch: Sequence[Asked], how: Asked, most: int) -> None:
+    """A batch under the settings of ``how``."""
+    prompts, seeds = [one.prompt for one in batch], [one.seed for one in batch]
+    pipeline.generate(prompts, seed=seeds, steps=how.steps, guidance=how.guidance, batch=most)
+
+
+def work_of(pipeline: Pipeline, requests: Sequence[Asked]) -> float:
+    """Mean number of passes, over the preset's: by how much less of such traffic an engine bears."""
+    steps = pipeline.system.preset.steps
+    assert steps is not None
+    return statistics.mean((one.steps or steps) / steps for one in requests)
 
 
 def p95(latencies: Sequence[float]) -> float:
@@ -124,15 +159,22 @@ def measure(
         "seconds_per_image": {"one at a time": statistics.median(alone), "engine": statistics.median(many)},
         "engine over one at a time": [round(a / b, 2) for a, b in zip(alone, many, strict=True)],
     }
-    for share in loads:
-        moments = arrivals(count, share / statistics.median(many))
-        ours, theirs = open_loop(engine, pipeline, moments), static(pipeline, moments, clients)
-        yield {
-            "model": name,
-            "load": share,
-            "p95": {"engine": p95(ours), "static": p95(theirs), "ratio": p95(ours) / p95(theirs)},
-            "median": {"engine": statistics.median(ours), "static": statistics.median(theirs)},
-        }
+    for traffic in ("same", "mixed"):
+        each = statistics.median(many) * work_of(pipeline, asked(pipeline, count, traffic == "mixed"))
+        for share in loads:
+            ours, theirs = list[float](), list[float]()
+            for turn in range(rounds):
+                wanted = asked(pipeline, count, traffic == "mixed")
+                coming = list(zip(arrivals(count, share / each, turn), wanted, strict=True))
+                ours += open_loop(engine, pipeline, coming)
+                theirs += static(pipeline, coming, clients)
+            yield {
+                "model": name,
+                "traffic": traffic,
+                "load": share,
+                "p95": {"engine": p95(ours), "static": p95(theirs), "ratio": round(p95(ours) / p95(theirs), 2)},
+                "median": {"engine": statistics.median(ours), "static": statistics.median(theirs)},
+            }
 
 
 def main() -> None:
@@ -140,9 +182,9 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["emoji-64", "emoji-128"])
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--pictures", type=int, default=64, help="of one round of the closed loop")
-    parser.add_argument("--rounds", type=int, default=3, help="of the closed loop, each beside one at a time")
-    parser.add_argument("--loads", nargs="+", type=float, default=[0.5, 0.8])
-    parser.add_argument("--requests", type=int, default=100, help="of the open loop")
+    parser.add_argument("--rounds", type=int, default=3, help="turns that both sides take")
+    parser.add_argument("--loads", nargs="+", type=float, default=[0.3, 0.6])
+    parser.add_argument("--requests", type=int, default=60, help="of one turn of the open loop")
     given = parser.parse_args()
     print(machine())
     for name in given.models:

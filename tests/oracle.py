@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from parvis.canvas import Canvas
-from parvis.decode.job import Decoder, Job, Pass
+from parvis.decode.job import Decoder, Job, Pass, proceed
 from parvis.noise import Noise
 from parvis.order import Order
 from parvis.predict import Categorical
@@ -67,12 +67,11 @@ def job(order: Order, seeds: Sequence[int], scales: Tensor | None = None, sampli
 def drive(decoder: Decoder, job: Job, answer: Answer) -> list[Pass]:
     """Run a decoder to its end; returns the passes it asked for."""
     steps = decoder(job)
-    passes = [next(steps)]
-    while True:
-        try:
-            passes.append(steps.send(answer(job.canvas, passes[-1])))
-        except StopIteration:
-            return passes
+    passes, ask = list[Pass](), proceed(steps)
+    while ask is not None:
+        passes.append(ask)
+        ask = proceed(steps, answer(job.canvas, ask))
+    return passes
 
 
 def run(decoder: Decoder, order: Order, seeds: Sequence[int], answer: Answer) -> tuple[Tensor, list[Pass]]:

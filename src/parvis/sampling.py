@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,7 +50,8 @@ def filter_logits(logits: Tensor, how: Sampling) -> Tensor:
     """Logits ``[..., V]`` after temperature, top-k and top-p, in this order; dropped tokens are -inf.
 
     Top-k drops what is strictly below the k-th logit, so ties stay. Top-p ranks what is left (of equal logits the first
-    comes first) and drops every token after the first whose cumulative mass passes p. A filter that is off costs nothing.
+    comes first) and drops every token after the first whose cumulative mass passes p. A filter that is off costs
+    nothing.
     """
     if how.temperature != 1.0:
         logits = logits / max(how.temperature, 1e-5)
@@ -75,7 +75,9 @@ def _ranked(logits: Tensor) -> Tensor:
     ``Tensor.sort`` sorts values and places."""
     if logits.device.type != "cpu" or logits.dtype != torch.float32:
         return logits.sort(dim=-1, descending=True).values
-    return torch.from_numpy(np.sort(logits.detach().numpy(), axis=-1)).flip(-1)
+    ranked = logits.detach().clone()
+    ranked.numpy().sort(axis=-1)
+    return ranked.flip(-1)
 
 
 def choose(logits: Tensor, uniform: Tensor, how: Sampling) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from oracle import CountedCanvas
 from parvis.canvas import Canvas
 from parvis.decode.denoise import denoise
-from parvis.decode.job import Job
+from parvis.decode.job import Job, proceed
 from parvis.errors import UsageError
 from parvis.flow import Velocity, times
 from parvis.grid import Grid
@@ -23,8 +23,8 @@ def test_every_cell_is_asked_once_per_time_and_written_when_clean() -> None:
     noise = Noise((1, 2))
     job = Job(order, CountedCanvas(empty.values, empty.known), noise, Sampling(), torch.arange(16.0))
     process = denoise(steps)(job)
-    ask, passes, expected = next(process), [], None
-    while True:
+    ask, passes, expected = proceed(process), [], None
+    while ask is not None:
         passes.append((ask.group, ask.time, int(job.canvas.known[0].sum())))
         positions = order.group(ask.group)
         first = ask.time == steps[0]
@@ -32,10 +32,7 @@ def test_every_cell_is_asked_once_per_time_and_written_when_clean() -> None:
         assert ask.scale.tolist() == list(range(4 * ask.group, 4 * ask.group + 4))
         answer = Velocity(torch.sin(ask.draft), ask.draft, ask.time)
         expected = answer.sample(noise, positions, Sampling(), 1 + steps.index(ask.time))
-        try:
-            ask = process.send(answer)
-        except StopIteration:
-            break
+        ask = proceed(process, answer)
     assert passes == [(group, time, 4 * group) for group in range(4) for time in steps]
     assert (job.canvas.writes == 1).all() and torch.equal(job.canvas.read(positions), expected)
 

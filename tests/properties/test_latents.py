@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parvis.canvas import Canvas
+from parvis.decode.job import proceed
 from parvis.engine.runner import Runner, run
 from parvis.generate import begin, generate
 from parvis.order import Order
@@ -44,15 +45,12 @@ def test_cached_equals_uncached(system: System, seed: int, guided: bool) -> None
     with torch.inference_mode():
         job, runner = begin(system, ask(system, seed, guidance=None if guided else 1.0), CPU)
         process = system.decoder(job)
-        message = next(process)
+        message = proceed(process)
         while message is not None:
             cached = runner.answer(job.canvas, message)
             fresh = Runner(system, job.order, runner.condition, 2, runner.guided).answer(job.canvas, message)
             torch.testing.assert_close(said(cached), said(fresh), atol=2e-4, rtol=1e-4)
-            try:
-                message = process.send(cached)
-            except StopIteration:
-                message = None
+            message = proceed(process, cached)
 
 
 @QUICK

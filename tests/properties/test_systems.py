@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from parvis.canvas import Canvas
 from parvis.decode.jacobi import jacobi
+from parvis.decode.job import proceed
 from parvis.decode.parallel import parallel
 from parvis.engine.runner import Runner, content_of, run
 from parvis.generate import begin, generate
@@ -96,15 +97,12 @@ def test_cached_equals_uncached(system: System, seed: int, guided: bool) -> None
     with torch.inference_mode():
         job, runner = begin(system, request, CPU)
         process = parallel(job)
-        message = next(process)
-        for _ in job.groups:
+        message = proceed(process)
+        while message is not None:
             cached = runner.answer(job.canvas, message)
             fresh = Runner(system, job.order, runner.condition, 2, runner.guided).answer(job.canvas, message)
             torch.testing.assert_close(cached.logits, fresh.logits, atol=2e-4, rtol=1e-4)
-            try:
-                message = process.send(cached)
-            except StopIteration:
-                break
+            message = proceed(process, cached)
 
 
 @QUICK

@@ -10,6 +10,7 @@ Legend: L layers, B images (condition and null rows stacked), H heads, S slots, 
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -31,6 +32,13 @@ class Cache:
         self, layers: int, batch: int, heads: int, slots: int, width: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         self.shape, self.dtype, self.device = (layers, batch, heads, slots, width), dtype, device
+        self._home: Cache | None = None
+        self._members: list[weakref.ref[Cache]] = []
+
+    @property
+    def written(self) -> bool:
+        """Whether it holds anything."""
+        return "keys" in self.__dict__
 
     @property
     def nbytes(self) -> int:
@@ -57,16 +65,31 @@ class Cache:
             values.index_copy_(2, rows.slots, value_BHRd)
         return keys[:, :, : rows.length], values[:, :, : rows.length]
 
+    def alone(self) -> Cache:
+        """This cache in memory of its own, where it was joined with others."""
+        if self._home is not None:
+            self._home = None
+            self.keys, self.values = self.keys.clone(), self.values.clone()
+        return self
 
-class Caches:
-    """The caches of several requests of one image each, as one of a merged batch."""
 
-    def __init__(self, caches: Sequence[Cache]) -> None:
-        self.caches = caches
+def joined(caches: Sequence[Cache], copies: int) -> Cache:
+    """The caches of several requests of one image as one, copy by copy and in each copy request by request.
 
-    def extend(self, layer: int, rows: Rows, key_BHRd: Tensor, value_BHRd: Tensor) -> tuple[Tensor, Tensor]:
-        """Everyone's keys and values into their own slots; all that they may see, stacked, [B, H, K, d]."""
-        count = len(self.caches)
-        each = [c.extend(layer, rows, key_BHRd[i::count], value_BHRd[i::count]) for i, c in enumerate(self.caches)]
-        keys, values = (torch.stack(part, 1).flatten(0, 1) for part in zip(*each, strict=True))
-        return keys, values
+    From then on they are views of it, so that the same requests are joined again without copying anything. (``copies``:
+    2 where the null condition is stacked behind the real one.)
+    """
+    home = caches[0]._home
+    if home is not None and [member() for member in home._members] == list(caches):
+        return home
+    layers, _, heads, slots, width = caches[0].shape
+    count = len(caches)
+    home = Cache(layers, copies * count, heads, slots, width, caches[0].dtype, caches[0].device)
+    home._members = [weakref.ref(cache) for cache in caches]
+    for index, cache in enumerate(caches):
+        keys, values = home.keys[:, index::count], home.values[:, index::count]
+        if cache.written:
+            keys.copy_(cache.keys)
+            values.copy_(cache.values)
+        cache.keys, cache.values, cache._home = keys, values, home
+    return home

@@ -29,7 +29,7 @@ def denoise(times: tuple[tuple[float, float], ...]) -> Decoder:
             draft = job.noise.normal(positions, 0, channels)
             for draw, time in enumerate(times, start=1):
                 prediction = yield job.ask(group, draft=draft, time=time)
-                draft = prediction.sample(job.noise, positions, job.sampling, draw)
+                draft = yield job.draw(prediction, positions, draw)
             job.canvas.write(positions, draft)
 
     return decode

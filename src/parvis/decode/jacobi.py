@@ -40,7 +40,7 @@ def jacobi(window: int = 16) -> Decoder:
             guess = _fill(guess, min(window, tokens - done))
             ask = job.window(done, done + guess.shape[1], guess)
             prediction = yield ask
-            drawn = prediction.sample(job.noise, ask.positions, job.sampling)
+            drawn = yield job.draw(prediction, ask.positions)
             accepted = _accepted(drawn, guess)
             job.canvas.write(ask.positions[..., :accepted], drawn[:, :accepted])
             guess = drawn[:, min(accepted, guess.shape[1] - 1) :]

@@ -1,4 +1,4 @@
-"""What a decoder works on (:class:`Job`), and the one message it sends (:class:`Pass`).
+"""What a decoder works on (:class:`Job`), and its two messages: a question (:class:`Pass`) and a :class:`Draw`.
 
 Legend: B images, N positions, n asked now, C channels; rank = place in the order.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -40,6 +41,22 @@ class Pass:
     time: tuple[float, float] | None = None
     by: str = "main"
     scale: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """A wish: values at ``positions`` ([n] or [B, n]) from the law of ``prediction``; the ``draw``-th of many. Who
+    drives the decoder may draw for several jobs at once."""
+
+    prediction: Prediction
+    positions: Tensor
+    noise: Noise
+    sampling: Sampling
+    draw: int = 0
+
+    def values(self) -> Tensor:
+        """Codes [B, n] or latents [B, n, C]."""
+        return self.prediction.sample(self.noise, self.positions, self.sampling, self.draw)
 
 
 @dataclass(eq=False)
@@ -76,6 +93,10 @@ class Job:
         """The pass that asks the ranks start..stop-1, each of which sees the drafts before it."""
         return self._pass(None, start, stop, draft, None, by)
 
+    def draw(self, prediction: Prediction, positions: Tensor, draw: int = 0) -> Draw:
+        """The wish for values of this job's noise, under its sampling."""
+        return Draw(prediction, positions, self.noise, self.sampling, draw)
+
     def _pass(
         self,
         group: int | None,
@@ -89,8 +110,20 @@ class Job:
         return Pass(group, start, stop, self.order.positions[..., start:stop], draft, time, by, scale)
 
 
-Steps = Generator[Pass, Prediction, None]
-"""A running decoder."""
+Steps = Generator[Pass | Draw, Any, None]
+"""A running decoder: a pass is answered with a prediction, a draw with values."""
 
 Decoder = Callable[[Job], Steps]
-"""The algorithm box of a paper: yields passes, is sent predictions, writes the canvas."""
+"""The algorithm box of a paper: yields passes and draws, is sent predictions and values, writes the canvas."""
+
+
+def proceed(process: Steps, answer: Any = None) -> Pass | None:
+    """Send the answer to the last pass (``None`` to begin), make the draws that are wished for; the next pass, or
+    ``None`` at the end."""
+    try:
+        message = process.send(answer)
+        while isinstance(message, Draw):
+            message = process.send(message.values())
+    except StopIteration:
+        return None
+    return message

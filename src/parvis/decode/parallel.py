@@ -14,4 +14,4 @@ def parallel(job: Job) -> Steps:
     for group in job.groups:
         ask = job.ask(group)
         prediction = yield ask
-        job.canvas.write(ask.positions, prediction.sample(job.noise, ask.positions, job.sampling))
+        job.canvas.write(ask.positions, (yield job.draw(prediction, ask.positions)))

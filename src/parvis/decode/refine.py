@@ -50,7 +50,7 @@ def refine(steps: int, temperature: float = 0.0) -> Decoder:
             for draw, keep in enumerate(shares):
                 ask = job.ask(group, draft=draft)
                 prediction = yield ask
-                fresh = prediction.sample(job.noise, ask.positions, job.sampling, draw)
+                fresh = yield job.draw(prediction, ask.positions, draw)
                 values = torch.where(draft < 0, fresh, draft)
                 confidence = prediction.log_prob(values)
                 if temperature and keep < stop - start:

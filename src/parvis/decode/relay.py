@@ -22,6 +22,6 @@ def relay(handoff: int) -> Decoder:
         for group in job.groups:
             ask = job.ask(group, by="draft" if group < handoff else "refine")
             prediction = yield ask
-            job.canvas.write(ask.positions, prediction.sample(job.noise, ask.positions, job.sampling))
+            job.canvas.write(ask.positions, (yield job.draw(prediction, ask.positions)))
 
     return decode

@@ -11,7 +11,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from parvis.engine.metrics import Metrics
-from parvis.engine.studio import apart, decoded
+from parvis.engine.studio import decoded, drawn
 from parvis.engine.task import House, Task
 from parvis.engine.ticket import Cancelled, Done, Ending, Failed
 from parvis.engine.work import Budget
@@ -19,10 +19,10 @@ from parvis.errors import UsageError
 from parvis.model.abreast import answered
 from parvis.model.base import Model
 from parvis.model.feed import Gather, Question
-from parvis.predict import Prediction
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Company:
@@ -59,15 +59,16 @@ class Company:
             made = self._try(task, task.question)
             if made is not None:
                 asked.setdefault(made[0], []).append((task, made[1]))
-        ready: list[Task] = []
+        moved: list[Task] = []
         for model, group in asked.items():
             self.metrics.batch.see(len(group))
             answers = apart(partial(answered, model, gather=self.gather(model)), [question for _, question in group])
-            for (task, _), answer in zip(group, answers, strict=True):
-                if isinstance(answer, Exception):
-                    self.fail(task, answer)
-                elif self._go_on(task, answer):
-                    ready.append(task)
+            moved += self._tell([task for task, _ in group], answers, Task.answer)
+        while wishing := [task for task in moved if task.wish is not None]:
+            content = [task for task in moved if task.wish is None]
+            wishes = [task.wish for task in wishing if task.wish is not None]
+            moved = content + self._tell(wishing, apart(drawn, wishes), Task.grant)
+        ready = [task for task in moved if self._go_on(task)]
         for house in {task.house for task in ready}:
             self._paint(house, [task for task in ready if task.house is house])
 
@@ -102,10 +103,20 @@ class Company:
         self.metrics.cancelled += isinstance(ending, Cancelled)
         task.ticket.put(ending)
 
-    def _go_on(self, task: Task, prediction: Prediction) -> bool:
-        """Choose and write values; whether a picture is to be made of the canvas now."""
-        if self._try(task, lambda: task.advance(prediction)) is None:
-            return False
+    def _tell(
+        self, tasks: Sequence[Task], answers: Sequence[T | Exception], tell: Callable[[Task, T], Task]
+    ) -> list[Task]:
+        """Give every request its answer; those are left that bear it."""
+        left = []
+        for task, answer in zip(tasks, answers, strict=True):
+            if isinstance(answer, Exception):
+                self.fail(task, answer)
+            elif self._try(task, partial(tell, task, answer)) is not None:
+                left.append(task)
+        return left
+
+    def _go_on(self, task: Task) -> bool:
+        """A pass is done; whether a picture is to be made of the canvas now."""
         self.metrics.passes += 1
         if task.ticket.cancelled:
             self.leave(task, Cancelled())
@@ -116,8 +127,8 @@ class Company:
     def _paint(self, house: House, tasks: Sequence[Task]) -> None:
         """Decode canvases together; show those that are unfinished, see those off that are done."""
         since = time.monotonic()
-        drawn = apart(lambda some: decoded(house.system, [task.canvas for task in some]), tasks)
-        for task, picture in zip(tasks, drawn, strict=True):
+        pictures = apart(lambda some: decoded(house.system, [task.canvas for task in some]), tasks)
+        for task, picture in zip(tasks, pictures, strict=True):
             if isinstance(picture, Exception):
                 self.fail(task, picture)
             elif task.done:
@@ -156,3 +167,15 @@ def _begin(task: Task, most: int | None) -> Task:
     if most is not None and task.cost > most:
         raise UsageError(f"the caches of this request take {task.cost} bytes; all together may take {most}")
     return task
+
+
+def apart(act: Callable[[Sequence[T]], Sequence[U]], items: Sequence[T]) -> list[U | Exception]:
+    """What ``act`` makes of all ``items``; where it raises, of their halves by themselves, so that only those that fail
+    alone (or find no memory alone) have an error. ``act`` must bear to be asked again."""
+    try:
+        return list(act(items))
+    except Exception as error:
+        if len(items) == 1:
+            return [error]
+    middle = len(items) // 2
+    return [*apart(act, items[:middle]), *apart(act, items[middle:])]

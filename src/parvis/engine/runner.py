@@ -16,7 +16,7 @@ from torch import Tensor
 
 from parvis.cache.store import Cache
 from parvis.canvas import Canvas
-from parvis.decode.job import Decoder, Job, Pass
+from parvis.decode.job import Decoder, Job, Pass, proceed
 from parvis.errors import IncompatibleParts
 from parvis.model.base import Model
 from parvis.model.context import Context, Given
@@ -144,13 +144,9 @@ def content_of(system: System, rows: Rows, canvas: Canvas) -> Tensor | None:
 def run(decoder: Decoder, job: Job, runner: Runner) -> Iterator[tuple[Pass, Prediction]]:
     """Drive a decoder to its end; yields every pass and its answer after the values are on the canvas."""
     process = decoder(job)
-    ask = next(process)
-    while True:
+    ask = proceed(process)
+    while ask is not None:
         prediction = runner.answer(job.canvas, ask)
-        try:
-            following = process.send(prediction)
-        except StopIteration:
-            yield ask, prediction
-            return
+        following = proceed(process, prediction)
         yield ask, prediction
         ask = following

@@ -1,23 +1,51 @@
-"""Canvases of many requests to pixels, several in one run of the tokenizer; each the same to the bit as alone."""
+"""What is done for many requests at once outside the model: values are drawn, canvases decoded. Each is the same to the
+bit as alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from parvis.canvas import Canvas
+from parvis.decode.job import Draw
 from parvis.engine.steady import shares
 from parvis.generate import pixels
+from parvis.predict import Categorical
+from parvis.sampling import choose
 from parvis.system import System
 
 TOGETHER = 8
 """Pictures that are decoded in one run at most: more gain nothing, and take memory."""
 
-T = TypeVar("T")
-U = TypeVar("U")
+
+def drawn(wishes: Sequence[Draw]) -> list[Tensor]:
+    """Values of one image each; codes that are drawn in the same way in one go."""
+    groups: dict[object, list[int]] = {}
+    for index, wish in enumerate(wishes):
+        groups.setdefault(_way(wish) or index, []).append(index)
+    found: dict[int, Tensor] = {}
+    for group in groups.values():
+        values = [wishes[group[0]].values()] if len(group) == 1 else _codes([wishes[index] for index in group])
+        found.update(zip(group, values, strict=True))
+    return [found[index] for index in range(len(wishes))]
+
+
+def _way(wish: Draw) -> object:
+    """What draws have in common that can be made in one go; ``None`` where they cannot. (Coupled ones take logarithms,
+    whose last bits depend on the number of elements.)"""
+    if not isinstance(wish.prediction, Categorical) or wish.sampling.coupled:
+        return None
+    return wish.sampling, wish.prediction.logits.shape[-1]
+
+
+def _codes(wishes: Sequence[Draw]) -> list[Tensor]:
+    """Codes [1, n] of each: rows of logits are filtered and chosen from one by one, whoever they belong to."""
+    logits = [wish.prediction.logits for wish in wishes if isinstance(wish.prediction, Categorical)]
+    uniforms = [wish.noise.uniform(wish.positions, wish.draw) for wish in wishes]
+    codes = choose(torch.cat(logits, 1), torch.cat(uniforms, 1), wishes[0].sampling)
+    return list(codes.split([uniform.shape[1] for uniform in uniforms], 1))
 
 
 def decoded(system: System, canvases: Sequence[Canvas]) -> list[Tensor]:
@@ -28,15 +56,3 @@ def decoded(system: System, canvases: Sequence[Canvas]) -> list[Tensor]:
     values = torch.cat([values, values[-1:].expand(surplus, *values.shape[1:])])
     drawn = [pixels(system, Canvas(part, part)) for part in values.split(some)]
     return list(torch.cat(drawn)[: len(canvases)].split(1))
-
-
-def apart(act: Callable[[Sequence[T]], Sequence[U]], items: Sequence[T]) -> list[U | Exception]:
-    """What ``act`` makes of all ``items``; where it raises, of their halves by themselves, so that only those that fail
-    alone (or find no memory alone) have an error. ``act`` must bear to be asked again."""
-    try:
-        return list(act(items))
-    except Exception as error:
-        if len(items) == 1:
-            return [error]
-    middle = len(items) // 2
-    return [*apart(act, items[:middle]), *apart(act, items[middle:])]

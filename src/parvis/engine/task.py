@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from parvis.canvas import Canvas
-from parvis.decode.job import Job, Pass, Steps
+from parvis.decode.job import Draw, Job, Pass, Steps, proceed
 from parvis.engine.runner import Runner
 from parvis.engine.ticket import Done, Partial, Step, Ticket, Timings
 from parvis.engine.work import Work
@@ -39,6 +39,7 @@ class _Going:
     runner: Runner
     process: Steps
     ask: Pass
+    wish: Draw | None
     total: int | None
     shown: tuple[int, ...]
 
@@ -81,9 +82,11 @@ class Task:
         system = self.house.system
         job, runner = begin(system, self.work.request, self.house.device)
         process = system.decoder(job)
+        ask = proceed(process)
+        assert ask is not None, "a decoder asks at least once"
         often = system.passes_per_group
         total = None if often is None else often * len(job.order.sizes)
-        self._going = _Going(job, runner, process, next(process), total, _spread(self.work.partials, total))
+        self._going = _Going(job, runner, process, ask, None, total, _spread(self.work.partials, total))
         self.cost = runner.cache_bytes
 
     @property
@@ -96,14 +99,32 @@ class Task:
         now = self._now
         return now.runner.question(now.job.canvas, now.ask)
 
-    def advance(self, prediction: Prediction) -> Task:
-        """Choose values, write them, go to the next pass, or be ``done`` where that was the last."""
-        now = self._now
+    @property
+    def wish(self) -> Draw | None:
+        """The values that the decoder waits for."""
+        return self._now.wish
+
+    def answer(self, prediction: Prediction) -> Task:
+        """Tell the decoder what the model said to its pass."""
         self.passes += 1
+        return self._tell(self._now.runner.guided_by(self._now.ask, prediction))
+
+    def grant(self, values: Tensor) -> Task:
+        """Give the decoder the values it waits for."""
+        return self._tell(values)
+
+    def _tell(self, answer: Prediction | Tensor) -> Task:
+        """Then it wishes for values, asks the next pass, or is ``done``."""
+        now = self._now
         try:
-            now.ask = now.process.send(now.runner.guided_by(now.ask, prediction))
+            message = now.process.send(answer)
         except StopIteration:
-            self.done = True
+            now.wish, self.done = None, True
+            return self
+        if isinstance(message, Draw):
+            now.wish = message
+        else:
+            now.wish, now.ask = None, message
         return self
 
     def step(self) -> Step:

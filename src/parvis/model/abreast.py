@@ -1,7 +1,7 @@
 """Requests that are at the same pass of the same plan, as one batch.
 
-They differ in orders, values, conditions and caches only, and those stack: embedding and attention then run once for all
-of them. Attention and everything that goes row by row give an image the same numbers in every batch
+They differ in orders, values, conditions and caches only, and those stack: embedding and attention then run once for
+all of them. Attention and everything that goes row by row give an image the same numbers in every batch
 (``engine/steady.py``), so nobody sees whether others were at the same pass.
 
 Legend: B images of one request, G requests, copies of the batch (condition, and null condition behind it, under
@@ -11,12 +11,13 @@ guidance). A merged batch is copy by copy, in each copy request by request.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import chain
 
 import torch
 from torch import Tensor
 
-from parvis.cache.store import Cache, Caches
+from parvis.cache.store import joined
 from parvis.model.base import Model
 from parvis.model.context import Context
 from parvis.model.feed import Gather, Question
@@ -48,16 +49,16 @@ def _place(question: Question) -> object:
 
 def _merged(questions: Sequence[Question]) -> Question:
     first = questions[0]
+    caches = [question.cache for question in questions if question.cache is not None]
     if len(questions) == 1:
-        return first
-    caches = [question.cache for question in questions if isinstance(question.cache, Cache)]
+        return replace(first, cache=caches[0].alone()) if caches else first
     return Question(
         first.rows,
         torch.cat([question.order_BN for question in questions]),
         torch.cat([question.values_BN for question in questions]),
         _stacked([question.view_BnC for question in questions], torch.cat),
         _context([question.context for question in questions]),
-        Caches(caches) if caches else None,
+        joined(caches, first.context.copies) if caches else None,
         first.time,
     )
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from parvis.cache.store import Cache, Caches
+from parvis.cache.store import Cache
 from parvis.model.context import Context
 from parvis.model.plan import Rows
 from parvis.model.sight import Alone, Padded, Together, end_to_end
@@ -37,7 +37,7 @@ class Question:
     values_BN: Tensor
     view_BnC: Tensor | None
     context: Context
-    cache: Cache | Caches | None = None
+    cache: Cache | None = None
     time: tuple[float, float] | None = None
 
 

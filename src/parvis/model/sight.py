@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from parvis.cache.store import Cache, Caches
+from parvis.cache.store import Cache
 from parvis.model.plan import Rows
 
 Keys: TypeAlias = Sequence[tuple[Tensor, Tensor]]
@@ -87,7 +87,7 @@ class Alone(Sight):
 
     rows: Rows
     mask: Tensor | None = None
-    cache: Cache | Caches | None = None
+    cache: Cache | None = None
 
     def extend(self, layer: int, key_BHRd: Tensor, value_BHRd: Tensor) -> Keys:
         if self.cache is None:

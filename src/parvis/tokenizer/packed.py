@@ -1,6 +1,6 @@
 """Convolutions with prepacked weights: how a picture is decoded fast on a CPU, alone as well as in a batch.
 
-``torch.nn.Conv2d`` sends a small input (one picture's coarse levels) through an unfolding that is some times slower than
+``torch.nn.Conv2d`` sends a small input (one picture's coarse levels) through an unfolding that is much slower than
 oneDNN's kernel, and rearranges the weight at every call. A packed convolution always takes oneDNN's kernel, with a
 weight arranged once. So on one thread a picture's numbers do not depend on how many are decoded with it
 (``engine/steady.py``).
@@ -45,7 +45,8 @@ def _product(x: Tensor, packed: Tensor, bias: Tensor | None, way: Way) -> Tensor
 
 @lru_cache(maxsize=1)
 def convolution_problem() -> str | None:
-    """Why convolutions in float32 cannot be packed in this process, or ``None`` where they can. The first call tries."""
+    """Why convolutions in float32 cannot be packed in this process, or ``None`` where they can. The first call
+    tries."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return "this PyTorch is built without oneDNN"
     try:
@@ -130,7 +131,7 @@ class PackedConv(nn.Module):
         destination[prefix + "weight"] = self.unpack()
         super()._save_to_state_dict(destination, prefix, keep_vars)
 
-    def _load_from_state_dict(  # noqa: PLR0913
+    def _load_from_state_dict(
         self,
         state_dict: dict[str, Any],
         prefix: str,
