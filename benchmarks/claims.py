@@ -145,7 +145,8 @@ class Bench:
         test = load_fashion("test")
         real = of_array("Fashion-MNIST, test split", test.images(), test.labels().numpy())
         self.real: Reference = of_pictures(real, self.net)
-        self.records = load_all(self.results) if self.results.is_dir() else []
+        found = load_all(self.results) if self.results.is_dir() else []
+        self.records = [record for record in found if record.kind == "samples"]
 
     def has(self, model: dict[str, Any], asked: dict[str, Any], count: int) -> bool:
         return any(r.model == model and r.settings == asked and r.samples["count"] == count for r in self.records)

@@ -23,7 +23,7 @@ LAYERS = (
     ("data.codes", "data.encode", "data.roundtrip"),
     ("decode",),
     ("system",),
-    ("request", "generate", "engine", "train", "evaluate", "edit", "results", "prompting", "text"),
+    ("request", "generate", "engine", "train", "evaluate", "edit", "results", "prompting", "asking", "text"),
     ("systems",),
     ("weights.maps", "verify"),
     ("assemble",),

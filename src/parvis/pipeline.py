@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Unpack
 
-import torch
 from PIL import Image
 from torch import Tensor
 
+from parvis.asking import Asked, Asking, Drawing, asked_of
 from parvis.assemble import Kinds, kinds_in, kinds_of, published, random_system, read_folder, write_folder
 from parvis.data.captions import Words
 from parvis.edit import Edit, Source, inpaint, outpaint, vary
 from parvis.errors import UsageError
 from parvis.generate import pixels, stream
-from parvis.model.context import Given
 from parvis.model.linear import pack
-from parvis.order import Order
 from parvis.output import to_images
-from parvis.planners import Planner, as_planner
 from parvis.precision import resolve, resolve_device
-from parvis.prompting import Prompts, ask
+from parvis.prompting import Prompts
 from parvis.request import Request
 from parvis.results import Images, Step
-from parvis.sampling import Sampling
 from parvis.system import System
 from parvis.tokenizer.packed import pack_convolutions
 from parvis.weights.catalog import locate
@@ -95,111 +91,52 @@ class Pipeline:
         self,
         prompts: Prompts = (),
         *,
-        features: Tensor | str | Path | None = None,
-        mask: Tensor | None = None,
-        n: int = 1,
-        seed: int | Sequence[int] = 0,
-        steps: int | None = None,
-        guidance: float | None = None,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        order: str | Order | Planner | None = None,
-        edit: Edit | None = None,
         batch: int = 64,
         progress: Callable[[int, int], object] | None = None,
+        **asking: Unpack[Asking],
     ) -> Images:
         """Draw ``n`` pictures of every prompt.
 
         Args:
             prompts: captions, or class numbers for a class-conditional system.
-            features: text features [B, n, F] in place of the captions, or a file of them, for a system that takes them;
-                mask: which of their rows are words, bool [B, n], all unless given (``parvis/text.py``).
-            seed: of the first picture, the others count on from it; or one seed per picture. A picture depends on its
-                own seed alone: it is the same in any batch.
-            steps, guidance, temperature, top_k, top_p: as the model's preset unless given.
-            order: a name (``parvis.planners.PLANNERS``), an :class:`Order` or a function (grid, steps, noise) -> order
-                in place of the model's own, for models that take any.
-            edit: what of a given picture to keep and what to draw anew; :meth:`edit` makes it.
             batch: how many pictures are drawn at once.
             progress: called after every pass with how many are done and how many there will be, over all batches.
+            asking: n, seed, steps, guidance, temperature, top_k, top_p, order, features, mask, edit: see
+                :class:`Drawing` and :class:`Asking`.
+
+        Raises:
+            UsageError: a setting out of range, or one that this system does not have.
         """
         start = time.perf_counter()
         if batch < 1:
             raise UsageError(f"batch is {batch}; draw at least 1 picture at once")
-        sampling = self._sampling(temperature, top_k, top_p)
-        asked, seeds, given = ask(self.system, self.words, prompts, n, seed, features, mask)
-        request = self._asking(given, seeds, steps, guidance, sampling, order, edit)
+        asked = self._asked(prompts, **asking)
         images: list[Image.Image] = []
         passes = done = 0
         for low in range(0, len(asked), batch):
-            for event in stream(self.system, request(slice(low, low + batch)), self.device):
+            for event in stream(self.system, asked.request(slice(low, low + batch)), self.device):
                 last = event
                 if progress is not None:
                     total = done + (event.total or self.system.grid.tokens) * -(-(len(asked) - low) // batch)
                     progress(done + event.index, total)
             passes, done = max(passes, last.index), done + last.index
             drawn = pixels(self.system, last.canvas)
-            images += to_images(drawn if edit is None else edit.pasted(drawn))
-        settings: dict[str, object] = {
-            "steps": passes // (self.system.passes_per_group or 1),
-            "order": order if isinstance(order, str) else "own" if order is None else "custom",
-            "guidance": self.system.preset.guidance if guidance is None else guidance,
-            "temperature": sampling.temperature,
-            "top_k": sampling.top_k,
-            "top_p": sampling.top_p,
-            "precision": str(self.dtype).removeprefix("torch."),
-            **({} if edit is None else {"edit": edit.what}),
-            **({} if features is None else {"features": "given"}),
-        }
+            images += to_images(drawn if asked.edit is None else asked.edit.pasted(drawn))
+        settings = {"steps": passes // (self.system.passes_per_group or 1), **asked.settings}
         seconds = time.perf_counter() - start
-        return Images(tuple(images), tuple(asked), tuple(seeds), passes, seconds, self.name, settings)
+        return Images(tuple(images), tuple(asked.prompts), tuple(asked.seeds), passes, seconds, self.name, settings)
 
-    def stream(
-        self,
-        prompts: Prompts = (),
-        *,
-        features: Tensor | str | Path | None = None,
-        mask: Tensor | None = None,
-        n: int = 1,
-        seed: int | Sequence[int] = 0,
-        steps: int | None = None,
-        guidance: float | None = None,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        order: str | Order | Planner | None = None,
-        edit: Edit | None = None,
-    ) -> Iterator[Step]:
+    def stream(self, prompts: Prompts = (), **asking: Unpack[Asking]) -> Iterator[Step]:
         """As :meth:`generate`, one :class:`Step` after every pass; ``step.images`` shows the canvas filling up."""
-        _, seeds, given = ask(self.system, self.words, prompts, n, seed, features, mask)
-        sampling = self._sampling(temperature, top_k, top_p)
-        request = self._asking(given, seeds, steps, guidance, sampling, order, edit)
-        for event in stream(self.system, request(slice(None)), self.device):
+        asked = self._asked(prompts, **asking)
+        for event in stream(self.system, asked.request(slice(None)), self.device):
             canvas = event.canvas
-            yield Step(event.index, event.total, canvas.known.clone(), canvas.values.clone(), self.system, edit)
+            yield Step(event.index, event.total, canvas.known.clone(), canvas.values.clone(), self.system, asked.edit)
 
-    def requests(
-        self,
-        prompts: Prompts = (),
-        *,
-        features: Tensor | str | Path | None = None,
-        mask: Tensor | None = None,
-        n: int = 1,
-        seed: int | Sequence[int] = 0,
-        steps: int | None = None,
-        guidance: float | None = None,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        order: str | Order | Planner | None = None,
-        edit: Edit | None = None,
-    ) -> list[Request]:
+    def requests(self, prompts: Prompts = (), **asking: Unpack[Asking]) -> list[Request]:
         """What :meth:`generate` would draw, one request a picture, checked and ready for an engine (``Work``)."""
-        _, seeds, given = ask(self.system, self.words, prompts, n, seed, features, mask)
-        sampling = self._sampling(temperature, top_k, top_p)
-        request = self._asking(given, seeds, steps, guidance, sampling, order, edit)
-        made = [request(slice(i, i + 1)) for i in range(len(seeds))]
+        asked = self._asked(prompts, **asking)
+        made = [asked.request(slice(i, i + 1)) for i in range(len(asked))]
         for one in made:
             one.check(self.system)
         return made
@@ -214,16 +151,9 @@ class Pipeline:
         keep: float | None = None,
         feather: int = 4,
         crop: bool = False,
-        n: int = 1,
-        seed: int | Sequence[int] = 0,
-        steps: int | None = None,
-        guidance: float | None = None,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        order: str | Order | Planner | None = None,
         batch: int = 64,
         progress: Callable[[int, int], object] | None = None,
+        **drawing: Unpack[Drawing],
     ) -> Images:
         """Draw part of a picture anew, without training for it: exactly one of ``mask``, ``margins`` and ``keep``.
 
@@ -235,17 +165,15 @@ class Pipeline:
             keep: a variation; the share of the tokens that stays, chosen at random for each seed.
             feather: pixels of the seam in which kept pixels fade into drawn ones. crop: of a picture of another shape
                 than the model's take the middle.
-            steps: passes; those that the model's schedule has left when that much is known, unless given.
-            n, seed, guidance, temperature, top_k, top_p, order, batch, progress: as for :meth:`generate`.
+            batch, progress, drawing: as for :meth:`generate`; ``steps`` unless given are those that the schedule
+                has left when that much is known.
 
         Raises:
             UsageError: not exactly one kind of edit, a mask that does not fit, or a system that cannot keep these
                 tokens. DataError: a picture that cannot be read.
         """
-        return self.generate(
-            prompts, n=n, seed=seed, steps=steps, guidance=guidance, temperature=temperature, top_k=top_k, top_p=top_p,
-            order=order, edit=self.prepare(image, mask, margins, keep, feather, crop), batch=batch, progress=progress,
-        )  # fmt: skip
+        edit = self.prepare(image, mask, margins, keep, feather, crop)
+        return self.generate(prompts, batch=batch, progress=progress, edit=edit, **drawing)
 
     def prepare(
         self,
@@ -268,40 +196,8 @@ class Pipeline:
         assert keep is not None
         return vary(image, keep, size, crop)
 
-    def _asking(
-        self,
-        given: Given,
-        seeds: Sequence[int],
-        steps: int | None,
-        guidance: float | None,
-        sampling: Sampling,
-        order: str | Order | Planner | None,
-        edit: Edit | None,
-    ) -> Callable[[slice], Request]:
-        """The request of some of the pictures; of an edit the picture is encoded once."""
-        given, values, known = given.to(self.device), None, None
-        if edit is not None:
-            known = edit.known(self.system.grid, self.system.tokenizer.factor, seeds).to(self.device)
-            with torch.inference_mode():
-                values = self.system.tokenizer.encode(edit.pixels.to(self.device, self.dtype))
-            values = values.expand(len(seeds), *values.shape[1:])
-
-        def request(part: slice) -> Request:
-            planner = as_planner(order, part, len(seeds))
-            asked = Request(given[part], tuple(seeds[part]), steps, guidance, sampling, order=planner)
-            if values is None or known is None:
-                return asked
-            return replace(asked, values=values[part], known=known[part])
-
-        return request
-
-    def _sampling(self, temperature: float | None, top_k: int | None, top_p: float | None) -> Sampling:
-        preset = self.system.preset.sampling
-        return Sampling(
-            preset.temperature if temperature is None else temperature,
-            preset.top_k if top_k is None else top_k,
-            preset.top_p if top_p is None else top_p,
-        )
+    def _asked(self, prompts: Prompts, **asking: Unpack[Asking]) -> Asked:
+        return asked_of(self.system, self.words, self.device, self.dtype, prompts, **asking)
 
 
 def load(

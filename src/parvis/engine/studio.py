@@ -45,7 +45,7 @@ def _codes(wishes: Sequence[Draw]) -> list[Tensor]:
     logits = [wish.prediction.logits for wish in wishes if isinstance(wish.prediction, Categorical)]
     uniforms = [wish.noise.uniform(wish.positions, wish.draw) for wish in wishes]
     codes = choose(torch.cat(logits, 1), torch.cat(uniforms, 1), wishes[0].sampling)
-    return list(codes.split([uniform.shape[1] for uniform in uniforms], 1))
+    return list(codes.split_with_sizes([uniform.shape[1] for uniform in uniforms], 1))
 
 
 def decoded(system: System, canvases: Sequence[Canvas]) -> list[Tensor]:
@@ -54,5 +54,5 @@ def decoded(system: System, canvases: Sequence[Canvas]) -> list[Tensor]:
     some = shares(min(len(values), TOGETHER))
     surplus = -len(values) % some
     values = torch.cat([values, values[-1:].expand(surplus, *values.shape[1:])])
-    drawn = [pixels(system, Canvas(part, part)) for part in values.split(some)]
-    return list(torch.cat(drawn)[: len(canvases)].split(1))
+    drawn = [pixels(system, Canvas(part, part)) for part in values.chunk(len(values) // some)]
+    return list(torch.cat(drawn)[: len(canvases), None])

@@ -56,7 +56,7 @@ def _merged(questions: Sequence[Question]) -> Question:
         first.rows,
         torch.cat([question.order_BN for question in questions]),
         torch.cat([question.values_BN for question in questions]),
-        _stacked([question.view_BnC for question in questions], torch.cat),
+        _stacked([question.view_BnC for question in questions], lambda parts: torch.cat(list(parts))),
         _context([question.context for question in questions]),
         joined(caches, first.context.copies) if caches else None,
         first.time,
