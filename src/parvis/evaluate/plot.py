@@ -18,10 +18,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from parvis.chart import GREY, INK, WHITE, Colour, colour
 from parvis.errors import UsageError
+from parvis.evaluate.labels import Box, place
 from parvis.files import write_bytes
 
 WIDTH, HEIGHT = 720, 460
 LEFT, RIGHT, TOP, BOTTOM = 76, 28, 52, 62
+RADIUS, SMALL = 4.5, 11
 PALE: Colour = (226, 229, 233)
 FINE = 2
 
@@ -114,9 +116,25 @@ def scatter(points: Sequence[Point], title: str, x: str, y: str, better: int = -
         at_x, at_y = across(p.x), down(p.y)
         if p.low is not None and p.high is not None:
             shapes.append(Line(((at_x, down(p.low)), (at_x, down(p.high))), colours[p.series], 1.5))
-        shapes.append(Dot(at_x, at_y, 4.5, colours[p.series]))
-        left = at_x > WIDTH - RIGHT - 110
-        shapes.append(Text(at_x + (-9 if left else 9), at_y - 9, p.label, INK, 11, "end" if left else "start"))
+        shapes.append(Dot(at_x, at_y, RADIUS, colours[p.series]))
+    return shapes + _names(points, across, down)
+
+
+def _names(points: Sequence[Point], across: _Axis, down: _Axis) -> list[Shape]:
+    """The points' labels beside them, with lines to those that had to go further."""
+    at = [(across(p.x), down(p.y), p.label) for p in points]
+    taken = [Box(x - RADIUS - 1, y - RADIUS - 1, x + RADIUS + 1, y + RADIUS + 1) for x, y, _ in at]
+    for (x, _, _), p in zip(at, points, strict=True):
+        if p.low is not None and p.high is not None:
+            taken.append(Box(x - 2, down(p.high), x + 2, down(p.low)))
+    shapes: list[Shape] = []
+    labels = place(at, taken, Box(LEFT, TOP, WIDTH - 4, HEIGHT - BOTTOM), SMALL)
+    for (x, y, name), label in zip(at, labels, strict=True):
+        box = label.box
+        if label.far:
+            nearest = min(max(x, box.left), box.right), min(max(y, box.top), box.bottom)
+            shapes.append(Line(((x, y), nearest), GREY, 0.7))
+        shapes.append(Text(box.left, (box.top + box.bottom) / 2, name, INK, SMALL, "start"))
     return shapes
 
 
