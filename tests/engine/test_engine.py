@@ -238,7 +238,7 @@ def test_no_memory_for_all_is_memory_for_some(monkeypatch: pytest.MonkeyPatch) -
         assert torch.equal(drawn(ticket)[0], alone(NAME, chance)[0])
 
 
-@pytest.mark.parametrize("where", ["decode", "sample", "order"])
+@pytest.mark.parametrize("where", ["decode", "sample", "order", "copy"])
 def test_what_goes_wrong_beside_the_passes(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from parvis.engine import studio as module
 
@@ -258,6 +258,9 @@ def test_what_goes_wrong_beside_the_passes(where: str, monkeypatch: pytest.Monke
         one.step()
         going = one._company.tasks[0]._now
         going.job.noise = None  # type: ignore[assignment]
+    if where == "copy":
+        one.step()
+        monkeypatch.setattr(one._company.tasks[0], "step", broken)
     run(one)
     ends = {ended(bad), ended(good)}
     assert ends == {"Failed", "Done"} and settled(one)

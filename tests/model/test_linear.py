@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from parvis.errors import UsageError
 from parvis.model import linear
-from parvis.model.linear import LEAST, PackedLinear, packing_available, packing_problem
+from parvis.model.linear import LEAST, PackedLinear, packing_available, packing_problem, rung
 
 pack = partial(linear.pack, least=0)
 
@@ -68,6 +68,17 @@ def test_takes_rows_that_are_not_contiguous(dtype: torch.dtype) -> None:
     with torch.inference_mode():
         for view in (x[:, 2:5], x[:, ::2], torch.randn(16, 6, dtype=dtype).t(), x[..., :1].expand(3, 9, 16)):
             close(packed(view), plain(view))
+
+
+def test_few_numbers_of_rows_reach_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps memory for each for ever. No more than an eighth, or seven, of the rows are in vain."""
+    needs(torch.float32)
+    assert all(rows <= rung(rows) <= max(rows + 7, rows * 9 / 8) for rows in range(5000))
+    packed, seen, product = pack(nn.Linear(8, 24)), set(), linear._product
+    monkeypatch.setattr(linear, "_product", lambda x, *rest: (seen.add(len(x)), product(x, *rest))[1])
+    for rows in range(1, 1025):
+        packed(torch.zeros(rows, 8))
+    assert len(seen) < 50
 
 
 def test_works_in_and_out_of_inference_mode() -> None:

@@ -7,8 +7,10 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 from prometheus_client.parser import text_string_to_metric_families
 
+from parvis.serve.errors import refusal
 from parvis.serve.guard import JsonLines, log
 from parvis.serve.settings import Settings
 from served import GENERATE, call, error, running
@@ -81,3 +83,13 @@ def test_the_log_is_json_and_says_no_prompt_unless_told_to(
     assert broken.status_code == 500 and "ZeroDivision" not in broken.text and error(broken)["type"] == "server_error"
     failed = next(line for line in lines if line["event"] == "failed")
     assert "ZeroDivisionError" in failed["error"] and failed["id"] == broken.headers["x-request-id"]
+
+
+def test_no_memory_on_a_cpu_is_told_as_what_it_is() -> None:
+    """PyTorch has an error of its own for devices only."""
+    with pytest.raises(RuntimeError, match="can't allocate memory") as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    for error in (caught.value, torch.OutOfMemoryError("CUDA out of memory"), MemoryError()):
+        refused = refusal(error)
+        assert (refused.status, refused.code) == (503, "engine_oom") and refused.headers["Retry-After"]
+    assert refusal(RuntimeError("shape mismatch")).status == 500

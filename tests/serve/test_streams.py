@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,15 @@ import httpx
 import numpy as np
 import openai
 import pytest
+import torch
 
-from parvis.engine.ticket import Failed
+from parvis.canvas import Canvas
+from parvis.engine.ticket import Cancelled, Failed, Step, Ticket
 from parvis.errors import DeadlinePassed
+from parvis.serve import answer
 from parvis.serve.app import create_app
 from parvis.serve.service import Service
-from served import EDIT, GENERATE, call, events, file, picture, running, slow
+from served import EDIT, GENERATE, call, events, file, gated, picture, running, slow
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +91,56 @@ def test_what_fails_later_is_an_event(service: Service, monkeypatch: pytest.Monk
     assert only["request_id"]
     answer = call(service, "POST", GENERATE, json={"prompt": "red"})
     assert answer.status_code == 504
+
+
+def test_of_passes_that_nobody_takes_only_the_latest_waits() -> None:
+    canvas = Canvas(torch.zeros(1, 4, dtype=torch.long), torch.ones(1, 4, dtype=torch.bool))
+
+    async def main() -> list[tuple[int, Any]]:
+        tickets = [Ticket(), Ticket()]
+        async with aclosing(answer.events(tickets, steps=True)) as happening:
+            first = asyncio.create_task(anext(happening))
+            for done in range(1, 50):
+                for ticket in tickets:
+                    ticket.put(Step(done, 50, canvas))
+                await asyncio.sleep(0.001)
+            for ticket in tickets:
+                ticket.put(Cancelled())
+            return [await first, *[told async for told in happening]]
+
+    found = asyncio.run(main())
+    for index in (0, 1):
+        mine = [event for which, event in found if which == index]
+        assert len(mine) <= 3 and isinstance(mine[-1], Cancelled)
+        assert isinstance(mine[-2], Step) and mine[-2].done == 49
+
+
+def test_a_client_that_is_gone_before_the_first_event_cancels_all_the_same(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, submitted = gated(service, monkeypatch), list[Ticket]()
+    submit = service.engine.submit
+    monkeypatch.setattr(service.engine, "submit", lambda work: (submitted.append(submit(work)), submitted[-1])[1])
+    body = json.dumps({"prompt": "red", "stream": True}).encode()
+    scope = {
+        "type": "http", "method": "POST", "path": GENERATE, "raw_path": b"", "query_string": b"", "scheme": "http",
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")], "http_version": "1.1",
+    }  # fmt: skip
+
+    async def main() -> None:
+        coming = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> dict[str, Any]:
+            return coming.pop() if coming else {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:  # the client reads nothing, and leaves
+            await asyncio.sleep(60)
+
+        await asyncio.wait_for(create_app(service)(scope, receive, send), 30)
+
+    asyncio.run(main())
+    assert [ticket.cancelled for ticket in submitted] == [True]
+    gate.set()
 
 
 @pytest.mark.filterwarnings("ignore")

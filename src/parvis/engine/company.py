@@ -121,7 +121,10 @@ class Company:
         if task.ticket.cancelled:
             self.leave(task, Cancelled())
             return False
-        task.ticket.put(task.step())
+        step = self._try(task, task.step)
+        if step is None:
+            return False
+        task.ticket.put(step)
         return task.done or task.shows
 
     def _paint(self, house: House, tasks: Sequence[Task]) -> None:

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from parvis.model.base import Model
-from parvis.model.linear import PackedLinear, pack, packing_problem
+from parvis.model.linear import PackedLinear, pack, packing_problem, rung
 from parvis.model.sight import Padded
 from parvis.system import System
 from parvis.tokenizer.base import Tokenizer
@@ -96,14 +96,15 @@ def shares(pictures: int) -> int:
 
 def even(model: Model) -> Padded:
     """How many rows of ``model`` to run where so many are needed: the fewest at which no thread has elements left over,
-    whatever the layer, for as many threads as PyTorch has at the time."""
+    whatever the layer, for as many threads as PyTorch has at the time, of those that packed layers run (``rung``)."""
     widths = tuple(sorted(_widths(model)))
     return lambda rows: _even(rows, widths, torch.get_num_threads())
 
 
 @lru_cache(maxsize=4096)
 def _even(rows: int, widths: tuple[int, ...], threads: int) -> int:
-    return next(count for count in itertools.count(rows) if all(_whole(count * width, threads) for width in widths))
+    rungs = (count for count in itertools.count(rung(rows)) if count == rung(count))
+    return next(count for count in rungs if all(_whole(count * width, threads) for width in widths))
 
 
 def _whole(elements: int, threads: int) -> bool:

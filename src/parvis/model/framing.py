@@ -157,7 +157,7 @@ def neighbours(grid: Grid) -> Framing:
     return frame
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)  # a plan has all tokens in every pass: megabytes
 def full(sizes: tuple[int, ...], prefix: int = 1) -> RowPlan:
     """Each pass feeds the condition, every known value and a query for every unknown position; those of the group
     answer.

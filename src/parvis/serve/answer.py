@@ -17,16 +17,20 @@ from parvis.serve.pictures import encode
 async def events(tickets: Sequence[Ticket], steps: bool = False) -> AsyncGenerator[tuple[int, Event], None]:
     """What happens to several requests, as it happens, with the number of the request; ends when all have ended.
 
-    Leaving early cancels them. ``steps``: whether passes are told as well; no client can make more than the passes of
-    its pictures wait here.
+    Leaving early cancels them. ``steps``: whether passes are told as well; of those that nobody takes only the latest
+    of each request waits here, so that a slow client costs nothing.
     """
-    told: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
-    wanted = (Partial, Ending, Step) if steps else (Partial, Ending)
+    told: asyncio.Queue[tuple[int, Event | None]] = asyncio.Queue()
+    latest: dict[int, Step] = {}
 
     async def listen(index: int, ticket: Ticket) -> None:
         async for event in ticket.follow():
-            if isinstance(event, wanted):
+            if isinstance(event, Partial | Ending):
                 told.put_nowait((index, event))
+            elif steps and isinstance(event, Step):
+                if index not in latest:
+                    told.put_nowait((index, None))
+                latest[index] = event
 
     listeners = [asyncio.create_task(listen(index, ticket)) for index, ticket in enumerate(tickets)]
     left = len(tickets)
@@ -34,7 +38,7 @@ async def events(tickets: Sequence[Ticket], steps: bool = False) -> AsyncGenerat
         while left:
             index, event = await told.get()
             left -= isinstance(event, Ending)
-            yield index, event
+            yield index, latest.pop(index) if event is None else event
     finally:
         for ticket in tickets:
             ticket.cancel()

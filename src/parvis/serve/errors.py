@@ -68,9 +68,15 @@ def refusal(error: BaseException) -> Refused:
         return Refused(error.status_code, str(error.detail), headers=error.headers)
     if isinstance(error, ParvisError):
         return _known(error)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if _short_of_memory(error):
         return Refused(503, "not enough memory for this request; ask again later", code="engine_oom", headers=_again(5))
     return Refused(500, "the server failed; its log has more under the x-request-id of this answer")
+
+
+def _short_of_memory(error: BaseException) -> bool:
+    """PyTorch's allocator for the CPU has no error of its own."""
+    told = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    return told or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def _known(error: ParvisError) -> Refused:

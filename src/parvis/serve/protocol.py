@@ -25,6 +25,7 @@ def protocol(limits: Limits) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            transport.set_write_buffer_limits(0)  # else a connection that closes waits for ever for what is never read
             self._headers = self.loop.call_later(limits.header_seconds, self._too_slow)
 
         def connection_lost(self, exc: Exception | None) -> None:

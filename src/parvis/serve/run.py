@@ -17,10 +17,15 @@ from parvis.serve.guard import JsonLines, log
 from parvis.serve.protocol import LONGEST_HEADERS, protocol
 from parvis.serve.service import Service
 
+UNREAD = 128 << 10
+"""Bytes that the system takes in for a client that does not read; left alone it would be megabytes for each."""
+
 
 class Server(uvicorn.Server):
     """uvicorn that stops in two ways. The first SIGTERM or SIGINT: not ready any more, no new pictures, those asked for
     are finished within ``grace`` seconds, exit code 0. The second: the end at once, exit code 128 + the signal.
+
+    It stops by itself where the engine broke down (``broken``), so that whoever watches over it starts another one.
 
     Raises:
         ServingError: nothing can listen at that host and port.
@@ -31,6 +36,7 @@ class Server(uvicorn.Server):
         self._socket = _bound(settings.host, settings.port)
         self.port: int = self._socket.getsockname()[1]
         self._stopping: float | None = None
+        self.broken = False
         super().__init__(
             uvicorn.Config(
                 create_app(service), http=protocol(settings.limits), ws="none", lifespan="off", log_config=None,
@@ -56,6 +62,8 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether it is time to close."""
+        if self._stopping is None and not self.service.engine.alive:
+            self._stopping, self.broken = time.monotonic(), True
         if self._stopping is not None and not self.should_exit:
             late = time.monotonic() - self._stopping > self.service.settings.grace
             self.should_exit = late or not self.service.here
@@ -63,7 +71,11 @@ class Server(uvicorn.Server):
 
 
 def serve(service: Service) -> None:
-    """Run the engine and answer until told to stop."""
+    """Run the engine and answer until told to stop.
+
+    Raises:
+        ServingError: nothing can listen there, or the engine broke down.
+    """
     to_stderr()
     server = Server(service)
     service.engine.start()
@@ -73,6 +85,8 @@ def serve(service: Service) -> None:
     finally:
         service.engine.stop(0)
     log.info("stopped", extra={"said": {"unfinished": service.here}})
+    if server.broken:
+        raise ServingError("the engine broke down, and the server with it; the log says why: start it again")
 
 
 def to_stderr() -> None:
@@ -87,8 +101,10 @@ def to_stderr() -> None:
 
 def _bound(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server(
+        bound = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
         )
     except OSError as error:
         raise ServingError(f"cannot listen at {host}, port {port}: {error.strerror}; give another --port") from error
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD)  # connections have it from here
+    return bound

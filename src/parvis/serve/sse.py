@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.types import Receive, Scope, Send
 
 from parvis.engine.ticket import Cancelled, Done, Failed, Partial, Step, Ticket
 from parvis.serve.answer import encoded, events, facts, fault, usage
@@ -25,13 +26,30 @@ KEEP_ALIVE = 15
 
 def stream(service: Service, errand: Errand, tickets: Sequence[Ticket], request_id: str) -> EventSourceResponse:
     """The answer to a request with ``stream``. A client that leaves cancels what it asked for."""
-    return EventSourceResponse(
+    return Stream(
         told(service, errand, tickets, request_id),
+        tickets,
         ping=KEEP_ALIVE,
         ping_message_factory=lambda: ServerSentEvent(comment="keepalive", sep="\n"),
         sep="\n",
         send_timeout=service.settings.limits.write_seconds,
     )
+
+
+class Stream(EventSourceResponse):
+    """Events whose end, whatever it is, is the end of what they tell of: a client that is gone before the first event
+    is asked for leaves ``content`` unopened, and nothing in it could cancel the tickets."""
+
+    def __init__(self, content: AsyncIterator[ServerSentEvent], tickets: Sequence[Ticket], **how: Any) -> None:
+        super().__init__(content, **how)
+        self._tickets = tickets
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            for ticket in self._tickets:
+                ticket.cancel()
 
 
 async def told(
