@@ -16,8 +16,9 @@ import httpx
 import pytest
 
 from parvis.cli import main
-from parvis.commands.serve import KEY, find_key, load_all
 from parvis.errors import UsageError
+from parvis.serve.service import load_all
+from parvis.serve.settings import KEY, find_key
 from served import GENERATE, until
 
 LONG = {"prompt": "red", "n": 10, "steps": 16}

@@ -1,17 +1,23 @@
-"""Draw OUT with Ray's actors, the first of which dies (``os._exit(9)``) after two blocks, having written MARK."""
+"""Ray's actors on the folders one, three and dead of ROOT, in a cluster of two processors.
+
+``one``: one actor draws. ``three``: three do, the first of which to come to its third block kills its process, having
+said so in the file ``mark``. ``dead``: every actor dies at its first block; what is then raised is in ``told``.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-from parvis.mass.actors import Drawer, with_ray
-from parvis.mass.plan import read_plan
-from parvis.mass.work import missing
+import ray
 
-OUT, MARK = Path(sys.argv[1]), Path(sys.argv[2])
+from parvis.errors import TrainingError
+from parvis.mass.actors import Drawer, with_ray
+
+ROOT = Path(sys.argv[1])
 
 
 def mortal(mark: str) -> type:
@@ -24,12 +30,23 @@ def mortal(mark: str) -> type:
             self.blocks += 1
             if self.blocks == 3 and not Path(mark).exists():
                 Path(mark).write_text(f"killed {os.getpid()} before {rows['low'].tolist()}")
-                os._exit(9)
+                os.kill(os.getpid(), signal.SIGKILL)
             return super().__call__(rows)
 
     return Mortal
 
 
+class Doomed(Drawer):
+    def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return rows
+
+
 if __name__ == "__main__":
-    with_ray(OUT, 2, "cpu", 8, drawer=mortal(str(MARK)))
-    assert not missing(OUT, read_plan(OUT)), "pictures are missing"
+    ray.init(num_cpus=2, object_store_memory=100 << 20, include_dashboard=False, log_to_driver=False)
+    with_ray(ROOT / "one", 1, "cpu", 8)
+    with_ray(ROOT / "three", 3, None, 8, drawer=mortal(str(ROOT / "mark")))
+    try:
+        with_ray(ROOT / "dead", 2, "cpu", 8, drawer=Doomed)
+    except TrainingError as error:
+        (ROOT / "told").write_text(str(error))

@@ -23,6 +23,7 @@ from parvis.commands.sample import plan_of
 from parvis.errors import DataError, TrainingError, UsageError, WeightsError
 from parvis.evaluate.adm import read_batch
 from parvis.mass import Plan, finish, missing, read_plan, work
+from parvis.mass.actors import with_ray
 from parvis.mass.blocks import pictures
 from parvis.mass.plan import read_captions, write_plan
 from parvis.mass.work import draw_block, in_processes
@@ -274,20 +275,28 @@ def test_a_worker_that_fails_is_named_and_the_rest_stays(models: Path, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'parvis[ray]'")
 def test_rays_actors_draw_the_same_though_one_is_killed(models: Path, tmp_path: Path) -> None:
     """In a process of its own: Ray's workers import from there. The killed actor leaves a mark before it dies."""
-    begun(models, tmp_path / "one", 24, 2)
-    work(tmp_path / "one", device="cpu")
-    finish(tmp_path / "one")
-    begun(models, tmp_path / "ray", 24, 2)
+    for name in ("here", "one", "three", "dead"):
+        begun(models, tmp_path / name, 24, 2)
+    work(tmp_path / "here", device="cpu")
     script = Path(__file__).with_name("killed_actor.py")
     where = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path / "ray"), str(tmp_path / "mark")],
-        env=where, capture_output=True, text=True, timeout=500,
-    )  # fmt: skip
+        [sys.executable, str(script), str(tmp_path)], env=where, capture_output=True, text=True, timeout=500
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "mark").read_text().startswith("killed ")
-    finish(tmp_path / "ray")
-    assert contents(tmp_path / "one") == contents(tmp_path / "ray")
+    for name in ("here", "one", "three"):
+        finish(tmp_path / name)
+    assert contents(tmp_path / "here") == contents(tmp_path / "one") == contents(tmp_path / "three")
+    told = (tmp_path / "told").read_text()
+    assert "died 5 times and drew nothing" in told and "run the same command again" in told
+
+
+def test_without_ray_it_says_how_to_get_it(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun(models, tmp_path / "out")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"pip install 'parvis\[ray\]'"):
+        with_ray(tmp_path / "out", 2, "cpu", 4)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parvis.commands import add_machine, command
 from parvis.errors import UsageError
+from parvis.serve.settings import KEY, Limits, Settings, find_key
 
 if TYPE_CHECKING:
     from parvis.commands import Commands
-    from parvis.pipeline import Pipeline
 
-KEY = "PARVIS_API_KEY"
 EXAMPLES = (
     "parvis serve --model emoji",
     "parvis serve --model emoji-64 ./my-model --port 9000 --slots 16",
@@ -53,8 +51,7 @@ def add(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     try:
         from parvis.serve import run as server
-        from parvis.serve.service import Service
-        from parvis.serve.settings import Limits, Settings
+        from parvis.serve.service import Service, load_all
     except ModuleNotFoundError as error:
         raise UsageError(f"the server needs the extra ({error}): pip install 'parvis[serve]'") from error
     from parvis.engine.work import Budget
@@ -69,37 +66,3 @@ def run(args: argparse.Namespace) -> int:
     models = load_all(args.model, args.device, args.precision)
     server.serve(Service(models, settings, budget=budget, queue=args.queue))
     return 0
-
-
-def find_key(file: Path | None) -> str | None:
-    """The key in ``file``, else in the environment; ``None`` where there is neither.
-
-    Raises:
-        UsageError: the file cannot be read, or holds nothing.
-    """
-    if file is None:
-        return os.environ.get(KEY) or None
-    try:
-        key = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the key file {str(file)!r} cannot be read: {error}") from error
-    if not key:
-        raise UsageError(f"the key file {str(file)!r} is empty; write the key into it")
-    return key
-
-
-def load_all(names: list[str], device: str | None, precision: str | None) -> dict[str, Pipeline]:
-    """Name -> model; a folder is called by its last part.
-
-    Raises:
-        UsageError: two of one name.
-    """
-    from parvis.pipeline import load
-
-    models: dict[str, Pipeline] = {}
-    for given in names:
-        name = Path(given).resolve().name if os.sep in given else given
-        if name in models:
-            raise UsageError(f"two models are called {name!r}; rename a folder")
-        models[name] = load(given, device=device, precision=precision)
-    return models

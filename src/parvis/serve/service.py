@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from parvis.engine.engine import Engine
 from parvis.engine.ticket import Ticket
 from parvis.engine.work import Budget, Work
-from parvis.errors import EngineStopped, QueueFull
-from parvis.pipeline import Pipeline
+from parvis.errors import EngineStopped, QueueFull, UsageError
+from parvis.pipeline import Pipeline, load
 from parvis.serve.errors import Refused
 from parvis.serve.settings import Settings
 
@@ -88,3 +90,18 @@ class Service:
                 ticket.cancel()
             raise
         return tickets
+
+
+def load_all(names: list[str], device: str | None, precision: str | None) -> dict[str, Pipeline]:
+    """Name -> model; a folder is called by its last part.
+
+    Raises:
+        UsageError: two of one name.
+    """
+    models: dict[str, Pipeline] = {}
+    for given in names:
+        name = Path(given).resolve().name if os.sep in given else given
+        if name in models:
+            raise UsageError(f"two models are called {name!r}; rename a folder")
+        models[name] = load(given, device=device, precision=precision)
+    return models

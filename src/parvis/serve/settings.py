@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from parvis.errors import UsageError
 
+KEY = "PARVIS_API_KEY"
 SHORTEST_KEY = 16
 
 
@@ -89,3 +92,20 @@ def local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def find_key(file: Path | None) -> str | None:
+    """The key in ``file``, else in the environment; ``None`` where there is neither.
+
+    Raises:
+        UsageError: the file cannot be read, or holds nothing.
+    """
+    if file is None:
+        return os.environ.get(KEY) or None
+    try:
+        key = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the key file {str(file)!r} cannot be read: {error}") from error
+    if not key:
+        raise UsageError(f"the key file {str(file)!r} is empty; write the key into it")
+    return key
