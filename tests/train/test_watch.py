@@ -168,6 +168,8 @@ def test_blocks_of_every_system_can_be_computed_again(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # PyTorch's compiler uses what PyTorch deprecates
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # and looks at what PyTorch warns of
 def test_compiled_blocks_train(tmp_path: Path) -> None:
     compiled = train(compile=True, out=tmp_path / "a")
     assert compiled["loss"] == pytest.approx(train()["loss"], rel=1e-3)
