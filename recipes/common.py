@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from parvis.assemble import parts
 from parvis.data.codes import CodeCache, is_cache, tokenizer_hash
 from parvis.data.encode import encode_images
+from parvis.data.images import ImageSet, usable
 from parvis.data.source import open_data
 from parvis.errors import DataError, UsageError
 from parvis.files import check_writable
@@ -26,6 +27,7 @@ from parvis.tokenizer.folder import read_tokenizer
 from parvis.train import FitConfig, fit
 from parvis.train.cached import cached
 from parvis.train.distributed import main_first, main_process
+from parvis.train.fresh import Fresh, encoded
 from parvis.train.loop import Loss
 from parvis.train.objectives import Objective
 from parvis.weights.config import MAX_LIST, FolderConfig
@@ -83,6 +85,28 @@ def codes_of(
     return CodeCache.open(place, model, **how), model, tokenizer
 
 
+def pictures_of(data: Path, tokenizer: Path | None, cut: Cut) -> tuple[Fresh, Tokenizer]:
+    """The pictures to train on where each is cut anew whenever it is seen, and the tokenizer that encodes them then.
+
+    Raises:
+        UsageError: a code cache, which holds what was cut before; or no tokenizer.
+    """
+    if is_cache(data):
+        raise UsageError(
+            f"{data} is a code cache, but this training cuts its pictures elsewhere in every epoch; give the pictures, "
+            "and --tokenizer DIR"
+        )
+    if tokenizer is None:
+        raise UsageError("this training encodes its pictures while it runs; give --tokenizer DIR")
+    images = open_data(data, cut.resolution or 64)
+    if cut.skip_bad:
+        good, left_out = usable(images, skip_bad=True, limit=0)
+        assert isinstance(good, ImageSet), "not kept in memory"
+        images = good
+        print(f"{left_out} pictures left out because they cannot be decoded")
+    return Fresh(images), read_tokenizer(tokenizer)
+
+
 def own_tokenizer(cache: CodeCache) -> Path:
     """The folder of the tokenizer that made the cache. Raises DataError where it is not known or no longer there."""
     folder = Path(cache.manifest.tokenizer_folder)
@@ -92,18 +116,24 @@ def own_tokenizer(cache: CodeCache) -> Path:
     return folder
 
 
-def class_names(cache: CodeCache) -> int | list[str]:
-    """Of the cache, or their number where a model folder cannot hold the names; one class where there are none."""
-    names = cache.manifest.classes
+def class_names(data: CodeCache | Fresh) -> int | list[str]:
+    """Of the data, or their number where a model folder cannot hold the names; one class where there are none."""
+    names = data.images.classes if isinstance(data, Fresh) else data.manifest.classes
     return list(names) if 0 < len(names) <= MAX_LIST else max(1, len(names))
 
 
-def taught(objective: Objective, drop: float) -> Loss:
-    """The loss that ``fit`` takes: ``objective``, a share ``drop`` of the classes replaced by the null class."""
+def resolution_of(data: CodeCache | Fresh) -> int:
+    """Pixels per side."""
+    return data.images.resolution if isinstance(data, Fresh) else data.manifest.resolution
+
+
+def taught(objective: Objective, drop: float, tokenizer: Tokenizer) -> Loss:
+    """The loss that ``fit`` takes: ``objective``, a share ``drop`` of the classes replaced by the null class. Pixels
+    are encoded first."""
 
     def loss(model: nn.Module, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
         assert isinstance(model, Model)
-        values = batch["values"]
+        values = batch["values"] if "values" in batch else encoded(tokenizer, batch["pixels"])
         dropped = torch.rand(len(values), generator=generator, device=generator.device) < drop
         return objective(model, values, batch["label"], generator, dropped)
 
@@ -111,23 +141,30 @@ def taught(objective: Objective, drop: float) -> Loss:
 
 
 def run(
-    system: System, folder: FolderConfig, cache: CodeCache, objective: Objective, config: FitConfig, drop: float = 0.1
+    system: System,
+    folder: FolderConfig,
+    data: CodeCache | Fresh,
+    objective: Objective,
+    config: FitConfig,
+    drop: float = 0.1,
 ) -> int:
-    """Train the system's model on the cache (or go on with it) and write ``config.out/model``; returns the steps done.
+    """Train the system's model on the data (or go on with it) and write ``config.out/model``; returns the steps done.
 
     Every ``config.sample_every`` steps a sheet drawn with fixed seeds goes to ``config.out/sheets``.
     """
     assert config.out is not None
     model, out = system.models["main"], config.out
     system.tokenizer.to(config.device)
-    batches = cached(cache, config.batch, config.seed)
-    fitted = fit(config, model, taught(objective, drop), batches, on_sample=lambda _, step: draw(system, step, config))
+    many, seed = config.batch, config.seed
+    batches = data.batches(many, seed) if isinstance(data, Fresh) else cached(data, many, seed)
+    loss = taught(objective, drop, system.tokenizer)
+    fitted = fit(config, model, loss, batches, on_sample=lambda _, step: draw(system, step, config))
     if not main_process():
         return fitted.step
     about = {
         "steps": str(fitted.step),
         "images": str(fitted.step * config.batch),
-        "codes": cache.identity,
+        "pictures" if isinstance(data, Fresh) else "codes": data.identity,
         "tokenizer": tokenizer_hash(system.tokenizer.cpu()),
         "loss": f"{fitted.loss:.4f}",
     }

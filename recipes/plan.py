@@ -21,7 +21,8 @@ from parvis.tokenizer.kl import KLConfig
 from parvis.tokenizer.multiscale import MultiScaleConfig
 from parvis.train.estimate import Estimate, Measured, Step, measure, on_line, whole
 from recipes.families import objective
-from recipes.published import IMAGENET, SIZES, TRAININGS
+from recipes.published import SIZES
+from recipes.settings import IMAGENET, TRAININGS
 
 DEPTHS = (2, 4)
 """Numbers of blocks that are measured."""

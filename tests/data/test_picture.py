@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -120,3 +122,13 @@ def test_centre_crop_halves_with_a_box_filter_first() -> None:
 @pytest.mark.parametrize("size", [(7, 7), (1, 3000), (301, 17), (64, 64), (65, 127)])
 def test_centre_crop_gives_the_size_whatever_comes(size: tuple[int, int]) -> None:
     assert centre_crop(Image.new("RGB", size), 32).size == (32, 32)
+
+
+def test_threads_that_decode_leave_warnings_as_they_were(tmp_path: Path) -> None:
+    Image.new("RGB", (400, 400)).save(tmp_path / "x.png")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(read_image, [tmp_path / "x.png"] * 200))) == 200
+    assert list(warnings.filters) == before
+    with pytest.warns(UserWarning, match="heard"):
+        warnings.warn("heard", UserWarning, stacklevel=1)

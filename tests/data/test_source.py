@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parvis.data.crops import views
+from parvis.data.crops import anywhere, views
 from parvis.data.picture import centre_crop
 from parvis.data.source import open_data
 from parvis.errors import DataError, UnknownName
@@ -80,6 +80,30 @@ def test_ten_crop_is_corners_centre_and_mirror_images() -> None:
     places = [(0, 0), (0, 2), (2, 0), (2, 2), (1, 1)]
     expected = [part[y : y + 20, x : x + 20] for part in (wide, wide[:, ::-1]) for y, x in places]
     assert len(found) == 10 and all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_twenty_crops_are_ten_at_either_scale() -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 100, 3), dtype=np.uint8))
+    twenty = [np.asarray(view) for view in views(picture, 40, "twenty")]
+    assert all(np.array_equal(a, b) for a, b in zip(twenty[:10], views(picture, 40, "ten"), strict=True))
+    near = np.asarray(centre_crop(picture, 42))
+    places = [(0, 0), (0, 2), (2, 0), (2, 2), (1, 1)]
+    expected = [part[y : y + 40, x : x + 40] for part in (near, near[:, ::-1]) for y, x in places]
+    assert all(np.array_equal(a, b) for a, b in zip(twenty[10:], expected, strict=True))
+
+
+@pytest.mark.parametrize(("width", "height", "scaled"), [(100, 60, (60, 36)), (30, 30, (36, 36)), (36, 91, (36, 91))])
+def test_a_crop_anywhere_is_a_window_of_the_scaled_picture(width: int, height: int, scaled: tuple[int, int]) -> None:
+    """VAR: the short side to 1.125 times the size, here 36 of 32, then any window, each as likely."""
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    picture = Image.fromarray(noise)
+    whole = np.asarray(picture.resize(scaled, Image.Resampling.LANCZOS))
+    corners = [anywhere(picture, 32, *place) for place in ((0, 0), (1 - 1e-12, 1 - 1e-12))]
+    assert np.array_equal(corners[0], whole[:32, :32]) and np.array_equal(corners[1], whole[-32:, -32:])
+    columns = scaled[0] - 32 + 1
+    for left in range(columns):
+        middle = np.asarray(anywhere(picture, 32, (left + 0.5) / columns, 0.0))
+        assert np.array_equal(middle, whole[:32, left : left + 32])
 
 
 def test_crops_by_name() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import product
 
 import pytest
 import torch
@@ -110,6 +112,55 @@ def test_a_block_adds_what_its_parts_make() -> None:
     made = Block(norm1, attention, norm2, mlp)(X, seen(5), None, 0)
     middle = X + attention(norm1(X), seen(5), None, 0)
     torch.testing.assert_close(made, middle + mlp(norm2(middle)))
+
+
+def kinds_of_block() -> list[tuple[nn.Module, torch.Tensor | None]]:
+    """A plain block, and an adaptive one with its modulation."""
+    plain = random(Block(RMSNorm(D), random(Attention(D, H)), RMSNorm(D), random(SwiGLU(D, 8))))
+    adaptive = random(ModulatedBlock(D, random(Attention(D, H)), random(Mlp(D, 8))))
+    return [(plain, None), (adaptive, torch.randn(1, 6, 1, D, generator=torch.Generator().manual_seed(2)))]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_drop_path_leaves_whole_branches_out_of_whole_images(which: int) -> None:
+    """Stochastic depth (arXiv 1603.09382): of every image each branch is there, over 1 - p, or it is not."""
+    block, modulation = kinds_of_block()[which]
+    whole = block(X[:1], seen(5), None, 0, modulation)
+    block.drop_path = 0.25
+    assert torch.equal(block(X[:1], seen(5), None, 0, modulation), whole), "in eval mode nothing is dropped"
+    block.train()
+    torch.manual_seed(0)
+    made = block(X[:1].expand(400, -1, -1), seen(5), None, 0, modulation)
+    g1, g2, s1, s2, t1, t2 = (1, 1, 0, 0, 0, 0) if modulation is None else modulation.unbind(1)
+    norm1, norm2 = (block.norm1, block.norm2) if modulation is None else (normalised, normalised)
+    outcomes = []
+    for first in (0, 4 / 3):
+        middle = X[:1] + first * g1 * block.attention(norm1(X[:1]) * (1 + s1) + t1, seen(5), None, 0)
+        outcomes += [middle + second * g2 * block.mlp(norm2(middle) * (1 + s2) + t2) for second in (0, 4 / 3)]
+    near = torch.stack([(made - one).abs().amax((1, 2)) for one in outcomes])
+    assert near.min(0).values.max() < 1e-4, "an image is none of the four outcomes"
+    counts = torch.bincount(near.argmin(0), minlength=4) / 400
+    torch.testing.assert_close(counts, torch.tensor([1, 3, 3, 9]) / 16, atol=0.06, rtol=0)
+
+
+def test_dropped_attention_weights_are_those_of_the_formula_on_average() -> None:
+    module = random(Attention(D, H))
+    module.weight_dropout = 0.25
+    whole = module(X, seen(5), None, 0)
+    module.train()
+    torch.manual_seed(0)
+    drawn = module(X.repeat(4000, 1, 1), seen(5), None, 0).view(4000, 2, 5, D)
+    assert ((drawn.mean(0) - whole).abs() < 5 * drawn.std(0) / 4000**0.5).all()
+    first = torch.stack([module.proj(torch.cat(heads)) for heads in first_rows(module)])
+    gaps = (drawn[:, :1, None, 0] - first).abs().amax(-1)  # the first row sees itself alone: there, or not, per head
+    assert gaps.min(-1).values.max() < 1e-4 and len(gaps.argmin(-1).unique()) == 4
+
+
+def first_rows(module: Attention) -> Iterator[list[torch.Tensor]]:
+    """What the heads give image 0's first row, which sees itself alone, where either may be dropped (p = 1/4)."""
+    value = F.linear(X[0, 0], module.qkv.weight.chunk(3)[2])
+    for one, other in product((0, 4 / 3), repeat=2):
+        yield [one * value[: D // 2], other * value[D // 2 :]]
 
 
 def normalised(x: torch.Tensor) -> torch.Tensor:

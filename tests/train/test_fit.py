@@ -3,6 +3,8 @@
 import dataclasses
 import errno
 import json
+import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from parvis import files
 from parvis.errors import OutputError, TrainingError, UsageError
-from parvis.train import FitConfig, fit, gather, shuffled
+from parvis.train import FitConfig, fit, gather, loop, shuffled
 from parvis.train.checkpoint import steps_of
 
 
@@ -98,6 +100,52 @@ def test_a_batch_in_parts_gives_the_same_step() -> None:
         fit(dataclasses.replace(CONFIG, accumulate=parts), model, plain, DATA, quiet=True)
         results.append(model.head.weight)
     assert torch.allclose(results[0], results[1], atol=1e-5)
+
+
+def test_wild_steps_change_no_weight_once_the_first_steps_are_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wild(model: nn.Module, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
+        value, _ = loss(model, batch, generator)
+        return value * (1e6 if int(model.seen) in (2, 5) else 1.0)  # steps 1 and 4, from 0
+
+    monkeypatch.setattr(loop, "PATIENCE", 3)
+    weights = []
+    for step in range(1, 7):
+        model = net()
+        config = dataclasses.replace(CONFIG, skip_above=1e4, clip=0.0, log_every=1, out=tmp_path / str(step))
+        fit(config, model, wild, DATA, until=step, quiet=True)
+        weights.append(model.head.weight.detach().clone())
+    same_as_before = [torch.equal(a, b) for a, b in pairwise([net().head.weight, *weights])]
+    assert same_as_before == [False, False, False, False, True, False]
+    lines = [json.loads(line) for line in (tmp_path / "6/metrics.jsonl").read_text().splitlines()]
+    assert [line["skipped"] for line in lines] == [0, 0, 0, 0, 1, 0]
+
+
+def test_weight_decay_can_grow_over_a_run() -> None:
+    def still(model: nn.Module, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
+        return 0 * model.head.weight.sum()  # decay alone moves the weights
+
+    model, config = net(), dataclasses.replace(CONFIG, warmup=0, schedule="wsd", decay=0.0, floor=1.0, ema=0.0)
+    start = model.head.weight.detach().clone()
+    fit(dataclasses.replace(config, weight_decay=0.1, last_weight_decay=0.5), model, still, DATA, quiet=True)
+    for i in range(10):
+        start *= 1 - 0.01 * (0.5 - 0.4 * (0.5 + 0.5 * math.cos(math.pi * i / 9)))
+    torch.testing.assert_close(model.head.weight.detach(), start)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"skip_above": 0.0}, "skip_above"),
+        ({"last_weight_decay": 0.1, "weight_decay": 0.0}, "nothing to start from"),
+        ({"schedule": "stairs", "floor": 0.0}, "above 0"),
+        ({"schedule": "steps"}, "wsd-cosine or stairs"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        dataclasses.replace(CONFIG, **wrong)
 
 
 def test_checkpoints_keep_the_last_two_and_metrics_are_written(tmp_path: Path) -> None:

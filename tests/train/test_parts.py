@@ -1,5 +1,6 @@
 """Batches, average, rates, parameter groups."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,8 @@ from torch import nn
 from parvis.errors import UsageError
 from parvis.train.data import choose_caption, gather, shuffled, weighted
 from parvis.train.ema import Ema
-from parvis.train.optim import clip, decays, optimizers, rate
+from parvis.train.optim import clip, decays, optimizers, set_rate
+from parvis.train.rates import SCHEDULES, rate, weight_decay
 from parvis.train.seeds import seed_of
 
 
@@ -73,12 +75,51 @@ def test_early_average_forgets_the_start() -> None:
     assert torch.allclose(ema.tensors["weight"], torch.ones(1, 2), atol=1e-3)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "wsd"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_rates_warm_up_hold_and_end_at_the_floor(schedule: str) -> None:
     rates = [rate(s, 100, 10, schedule, floor=0.1) for s in range(100)]  # type: ignore[arg-type]
     assert rates[0] == pytest.approx(0.1) and rates[9] == pytest.approx(1) and rates[-1] == pytest.approx(0.1)
     assert all(a >= b - 1e-12 for a, b in pairwise(rates[10:]))
-    assert (rates[70] == 1) == (schedule == "wsd")
+    assert (rates[70] == 1) == (schedule != "cosine")
+
+
+def test_half_a_cosine_at_the_end_is_the_constant_rate_and_the_annealing_of_pytorch() -> None:
+    """LPD (section 4.1): constant, then half a cosine over the last epochs, here the last 25 of 100 steps."""
+    constant = [rate(s, 100, 0, "wsd-cosine", floor=0.1, decay=0.25) for s in range(100)]
+    opt = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    annealing = torch.optim.lr_scheduler.CosineAnnealingLR(opt, T_max=25, eta_min=0.1)
+    annealed = [1.0]
+    for _ in range(25):
+        opt.step()
+        annealing.step()
+        annealed.append(opt.param_groups[0]["lr"])
+    assert constant[:75] == [1.0] * 75 and constant[74:] == pytest.approx(annealed)
+
+
+@pytest.mark.parametrize("steps", [12, 300, 1_501_200])
+def test_stairs_are_the_milestones_of_pytorch(steps: int) -> None:
+    """NAR: a fifth at 1/2, 2/3 and 5/6 of the run."""
+    opt = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    falls = [steps // 2, 2 * steps // 3, 5 * steps // 6]
+    if steps < 1000:
+        milestones = torch.optim.lr_scheduler.MultiStepLR(opt, falls, gamma=0.2)
+        for step in range(steps):
+            assert rate(step, steps, 0, "stairs", floor=0.008, decay=0.5) == pytest.approx(opt.param_groups[0]["lr"])
+            opt.step()
+            milestones.step()
+    for number, fall in enumerate(falls):
+        around = [rate(s, steps, 0, "stairs", floor=0.008, decay=0.5) for s in (fall - 1, fall)]
+        assert around == pytest.approx([0.2**number, 0.2 ** (number + 1)])
+
+
+def test_weight_decay_grows_by_half_a_cosine() -> None:
+    """VAR: at step i of n, end + (start - end) (1 + cos(pi i / (n - 1))) / 2."""
+    grown = [weight_decay(i, 50, 0.05, 0.08) for i in range(50)]
+    assert grown == pytest.approx([0.08 - 0.03 * (0.5 + 0.5 * math.cos(math.pi * i / 49)) for i in range(50)])
+    assert weight_decay(7, 50, 0.05, None) == 0.05
+    (adamw,) = optimizers(model(), "adamw", 1e-3, 0.05)
+    set_rate([adamw], 2e-3, 0.07)
+    assert {(g["lr"], g["weight_decay"]) for g in adamw.param_groups} == {(2e-3, 0.07), (2e-3, 0.0)}
 
 
 def model() -> nn.ModuleDict:

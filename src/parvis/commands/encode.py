@@ -34,9 +34,10 @@ def add(commands: Commands) -> None:
     parser.add_argument("--resolution", type=int, default=64, help="pixels per side (%(default)s)")
     parser.add_argument(
         "--crop",
-        choices=("centre", "ten", "none"),
+        choices=("centre", "ten", "twenty", "none"),
         default="centre",
-        help="the middle square; ten crops of it at 1.1 times the size; or pictures as they are (%(default)s)",
+        help="the middle square; ten crops of it at 1.1 times the size, or ten more at 1.05; or pictures as they are "
+        "(%(default)s)",
     )
     parser.add_argument("--flip", action="store_true", help="encode mirrored pictures as well")
     parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be decoded")

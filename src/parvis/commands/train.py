@@ -82,7 +82,7 @@ def run_recipe(kind: Literal["RECIPES", "TOKENIZERS"], args: argparse.Namespace,
         ) from error
     if args.recipe == "list":
         for name, recipe in sorted(recipes.items()):
-            print(f"{name:18} {(recipe.__doc__ or '').strip().splitlines()[0]}")
+            print(f"{name:18} {((getattr(recipe, 'func', recipe)).__doc__ or '').strip().splitlines()[0]}")
         return 0
     if args.recipe not in recipes:
         raise UnknownName("recipe", args.recipe, recipes)

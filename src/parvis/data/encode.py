@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from parvis.data.codes import MANIFEST, VALUES, CodeCache, Manifest, as_json, tokenizer_hash
-from parvis.data.crops import CROPS
+from parvis.data.crops import CROPS, SCALES
 from parvis.data.images import ImageSet
 from parvis.errors import DataError, UsageError
 from parvis.files import new_folder
@@ -72,8 +72,8 @@ def encode_dataset(
             f"encoding needs at least one picture, and beside it tensors of {count} rows that are not named 'codes'; "
             f"got {', '.join(wrong) or f'no pictures, or a listing of {len(listing)}'}"
         )
-    if flip and crop == "ten":
-        raise UsageError("ten crops hold their mirror images already; leave the flip out")
+    if flip and crop in SCALES:
+        raise UsageError(f"{crop} crops hold their mirror images already; leave the flip out")
     if path.exists() and not (path / MANIFEST).is_file() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} exists and is no code cache; it will not be replaced: give another place")
     tokenizer.eval()

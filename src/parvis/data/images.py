@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from parvis.data.crops import CROPS, views
+from parvis.data.crops import CROPS, anywhere, views
 from parvis.data.picture import read_image
 from parvis.errors import DataError, UnknownName
 
@@ -94,6 +94,10 @@ class ImageSet:
         """All views, float32 [n, V, 3, S, S] in [-1, 1]."""
         cut = [views(self.original(i), self.resolution, self.crop) for i in indices]
         return torch.stack([as_pixels(np.stack([np.asarray(view) for view in of_one])) for of_one in cut])
+
+    def cut_anywhere(self, index: int, across: float, down: float) -> npt.NDArray[np.uint8]:
+        """One view, uint8 [S, S, 3], cut where the numbers in [0, 1) say, whatever ``crop`` is."""
+        return np.asarray(anywhere(self.original(index), self.resolution, across, down))
 
     @property
     def names(self) -> tuple[str, ...]:

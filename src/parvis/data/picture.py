@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
@@ -15,6 +16,31 @@ from parvis.errors import DataError
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 PIXEL_LIMIT = 64_000_000
 CLEAR = ("RGBA", "LA", "PA", "La", "RGBa")
+
+
+class _Silence:
+    """No warnings inside the block. Several threads may be inside at once, which ``warnings.catch_warnings`` alone
+    does not bear: the last to leave would put back what the first had changed."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.before = Lock(), 0, warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.before = warnings.catch_warnings()
+                self.before.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.before.__exit__(None, None, None)
+
+
+_SILENCE = _Silence()
 
 
 def read_image(
@@ -55,8 +81,7 @@ def _name(source: object) -> str:
 def _opened(source: str | Path | BinaryIO | Image.Image, limit: int, name: str) -> Image.Image:
     """Decoded and upright, in its own mode."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _SILENCE:
             if isinstance(source, Image.Image):
                 return ImageOps.exif_transpose(source)
             with Image.open(source, formats=FORMATS) as picture:

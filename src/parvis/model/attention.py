@@ -25,6 +25,8 @@ class Attention(nn.Module):
             1/sqrt(d); q and v have biases, k has none.
         dropout: on the projected output, in training.
         qkv: makes queries, keys and values [.., 3 D], in place of one linear map.
+
+    ``weight_dropout``: share of attention's weights that are dropped in training (MAR; PAR's paper); 0 unless set.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class Attention(nn.Module):
         self.log_scale = nn.Parameter(torch.full((1, heads, 1, 1), math.log(4.0))) if cosine else None
         self.q_bias = nn.Parameter(torch.zeros(width)) if cosine else None
         self.v_bias = nn.Parameter(torch.zeros(width)) if cosine else None
-        self.dropout = dropout
+        self.dropout, self.weight_dropout = dropout, 0.0
 
     def forward(
         self,
@@ -66,6 +68,7 @@ class Attention(nn.Module):
             q, k, scale = (F.normalize(q, dim=-1) * strength).type_as(v), F.normalize(k, dim=-1), 1.0
         if turn is not None:
             q, k = rotate(q, turn), rotate(k, turn)
-        out = sight.attend(q, sight.extend(layer, k, v), scale)
+        dropped = self.weight_dropout if self.training else 0.0
+        out = sight.attend(q, sight.extend(layer, k, v), scale, dropped)
         projected: Tensor = self.proj(out.transpose(1, 2).reshape(B, R, D))
         return F.dropout(projected, self.dropout, self.training)

@@ -70,12 +70,22 @@ def swiglu_hidden(width: int) -> int:
     return -(-int(8 * width / 3) // 256) * 256
 
 
+def drop_path(branch_BRD: Tensor, share: float, training: bool) -> Tensor:
+    """Stochastic depth (Huang et al., arXiv 1603.09382): in training the whole branch is left out of an image with
+    probability ``share``, below 1, and divided by 1 - ``share`` in the others."""
+    if not training or not share:
+        return branch_BRD
+    kept_B11 = branch_BRD.new_empty(branch_BRD.shape[0], 1, 1).bernoulli_(1 - share)
+    return branch_BRD * kept_B11.div_(1 - share)
+
+
 class Block(nn.Module):
-    """x += attention(norm1(x)); x += mlp(norm2(x))."""
+    """x += attention(norm1(x)); x += mlp(norm2(x)). ``drop_path``: how often a branch is left out, in training."""
 
     def __init__(self, norm1: nn.Module, attention: Attention, norm2: nn.Module, mlp: nn.Module) -> None:
         super().__init__()
         self.norm1, self.attention, self.norm2, self.mlp = norm1, attention, norm2, mlp
+        self.drop_path = 0.0
 
     def forward(
         self,
@@ -85,8 +95,9 @@ class Block(nn.Module):
         layer: int,
         modulation: Tensor | None = None,
     ) -> Tensor:
-        x_BRD = x_BRD + self.attention(self.norm1(x_BRD), sight, turn, layer)
-        y: Tensor = x_BRD + self.mlp(self.norm2(x_BRD))
+        read = self.attention(self.norm1(x_BRD), sight, turn, layer)
+        x_BRD = x_BRD + drop_path(read, self.drop_path, self.training)
+        y: Tensor = x_BRD + drop_path(self.mlp(self.norm2(x_BRD)), self.drop_path, self.training)
         return y
 
 
@@ -95,6 +106,7 @@ class ModulatedBlock(nn.Module):
 
     ``modulation`` [B, 6, 1 or R, D] = gain1, gain2, scale1, scale2, shift1, shift2:
     x += gain1 * attention(norm(x) (1 + scale1) + shift1); x += gain2 * mlp(norm(x) (1 + scale2) + shift2).
+    ``drop_path``: how often a branch is left out, in training.
 
     Args:
         shared: the vector is made by one network for all blocks, this block adds its own learned offset (VAR-d36).
@@ -113,6 +125,7 @@ class ModulatedBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.attention, self.mlp, self.width, self.rms, self.eps = attention, mlp, width, rms, eps
+        self.drop_path = 0.0
         self.adapt = None if shared else nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.offset = nn.Parameter(torch.zeros(1, 6, 1, width)) if shared else None
 
@@ -135,9 +148,9 @@ class ModulatedBlock(nn.Module):
         assert modulation is not None
         gain1, gain2, scale1, scale2, shift1, shift2 = modulation.unbind(1)
         inner = self._norm(x_BRD) * (1 + scale1) + shift1
-        x_BRD = x_BRD + self.attention(inner, sight, turn, layer) * gain1
+        x_BRD = x_BRD + drop_path(self.attention(inner, sight, turn, layer) * gain1, self.drop_path, self.training)
         inner = self._norm(x_BRD) * (1 + scale2) + shift2
-        y: Tensor = x_BRD + self.mlp(inner) * gain2
+        y: Tensor = x_BRD + drop_path(self.mlp(inner) * gain2, self.drop_path, self.training)
         return y
 
     def _norm(self, x_BRD: Tensor) -> Tensor:

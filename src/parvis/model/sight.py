@@ -39,8 +39,9 @@ class Sight(ABC):
         """All keys and values that the rows may see, their own among them."""
 
     @abstractmethod
-    def attend(self, query_BHRd: Tensor, keys: Keys, scale: float | None = None) -> Tensor:
-        """Softmax attention, [B, H, R, d]; ``scale`` in place of 1 / sqrt(d)."""
+    def attend(self, query_BHRd: Tensor, keys: Keys, scale: float | None = None, dropout: float = 0.0) -> Tensor:
+        """Softmax attention, [B, H, R, d]; ``scale`` in place of 1 / sqrt(d); a share ``dropout`` of its weights is
+        dropped."""
 
     @abstractmethod
     def answering(self, hidden_BRD: Tensor) -> Tensor:
@@ -94,9 +95,9 @@ class Alone(Sight):
             return ((key_BHRd, value_BHRd),)
         return (self.cache.extend(layer, self.rows, key_BHRd, value_BHRd),)
 
-    def attend(self, query_BHRd: Tensor, keys: Keys, scale: float | None = None) -> Tensor:
+    def attend(self, query_BHRd: Tensor, keys: Keys, scale: float | None = None, dropout: float = 0.0) -> Tensor:
         ((key, value),) = keys
-        return F.scaled_dot_product_attention(query_BHRd, key, value, attn_mask=self.mask, scale=scale)
+        return F.scaled_dot_product_attention(query_BHRd, key, value, self.mask, dropout, scale=scale)
 
     def answering(self, hidden_BRD: Tensor) -> Tensor:
         return self.rows.answering(hidden_BRD)
@@ -147,9 +148,9 @@ class Together(Sight):
         pairs = zip(self.members, self._by_heads(key_BHRd), self._by_heads(value_BHRd), strict=True)
         return [member.extend(layer, key, value)[0] for member, key, value in pairs]
 
-    def attend(self, query_BHRd: Tensor, keys: Keys, scale: float | None = None) -> Tensor:
+    def attend(self, query_BHRd: Tensor, keys: Keys, scale: float | None = None, dropout: float = 0.0) -> Tensor:
         queries = zip(self.members, self._by_heads(query_BHRd), keys, strict=True)
-        read = [member.attend(query, (pair,), scale).transpose(1, 2) for member, query, pair in queries]
+        read = [member.attend(query, (pair,), scale, dropout).transpose(1, 2) for member, query, pair in queries]
         return end_to_end(read, self.surplus).transpose(1, 2)
 
     def _by_heads(self, x_1HMd: Tensor) -> Iterable[Tensor]:

@@ -11,7 +11,8 @@ from torch import nn
 
 from parvis.errors import UsageError
 from parvis.train.checkpoint import shape_hash
-from parvis.train.optim import Name, Schedule
+from parvis.train.optim import Name
+from parvis.train.rates import SCHEDULES, Schedule
 
 LOOSE = {
     "out", "checkpoint_every", "checkpoint_seconds", "keep", "sample_every", "log_every", "device", "timeout",
@@ -31,13 +32,18 @@ class FitConfig:
     warmup: int = 100
     schedule: Schedule = "cosine"
     decay: float = 0.2
-    """Share of the steps that ``wsd`` decays over."""
+    """Share of the steps that all schedules but ``cosine`` go down over."""
     floor: float = 0.03
     """Learning rate at the end, as a share of ``lr``."""
     weight_decay: float = 0.05
+    last_weight_decay: float | None = None
+    """What it grows or falls to, by half a cosine over the whole run; None leaves it."""
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float = 1.0
     """Limit of the gradient norm; 0 for none."""
+    skip_above: float | None = None
+    """From step 100 on, a step whose gradient norm (before the limit) is greater changes no weight; None for none.
+    Costs a look at the norm in every step."""
     ema: float = 0.999
     """0 for none."""
     optimizer: Name = "adamw"
@@ -94,19 +100,25 @@ class FitConfig:
         wrong += [
             f"{k} = {getattr(self, k)} (0 to 1)" for k in ("ema", "floor", "decay") if not 0 <= getattr(self, k) <= 1
         ]
-        choices = {"schedule": ("cosine", "wsd"), "optimizer": ("adamw", "muon"), "precision": ("fp32", "bf16")}
+        choices = {"schedule": tuple(SCHEDULES), "optimizer": ("adamw", "muon"), "precision": ("fp32", "bf16")}
         wrong += [
             f"{k} = {getattr(self, k)!r} ({' or '.join(c)})" for k, c in choices.items() if getattr(self, k) not in c
         ]
+        above_0 = {"skip_above": self.skip_above, "last_weight_decay": self.last_weight_decay}
+        wrong += [f"{k} = {v} (above 0, or None)" for k, v in above_0.items() if v is not None and not v > 0]
+        if self.last_weight_decay is not None and not self.weight_decay:
+            wrong.append("last_weight_decay with weight_decay = 0 (nothing to start from: give a small one)")
+        if self.schedule == "stairs" and not self.floor:
+            wrong.append("schedule = 'stairs' with floor = 0 (every fall is by the same factor: above 0)")
         if self.shard and self.optimizer == "muon":
             wrong.append("optimizer = 'muon' with shard = True (it needs whole matrices: adamw)")
         if wrong:
             raise UsageError("training cannot start with " + "; ".join(wrong))
 
     def fingerprint(self, model: nn.Module) -> dict[str, Any]:
-        """What a checkpoint must agree on. The number of steps may change under ``wsd``, whose rate does not depend
-        on it before the decay."""
+        """What a checkpoint must agree on. The number of steps may change under ``wsd`` and ``wsd-cosine``, whose rates
+        do not depend on it before the decay."""
         fixed = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in LOOSE}
-        if self.schedule == "wsd":
+        if self.schedule in ("wsd", "wsd-cosine") and self.last_weight_decay is None:
             fixed = {name: value for name, value in fixed.items() if name not in ("steps", "decay")}
         return {**fixed, "betas": list(self.betas), "identity": dict(self.identity), "shapes": shape_hash(model)}

@@ -31,7 +31,8 @@ from parvis.train.data import Batches
 from parvis.train.distributed import World, join, lost
 from parvis.train.ema import Ema, kept
 from parvis.train.interrupt import Interrupt
-from parvis.train.optim import clip, optimizers, rate, set_rate
+from parvis.train.optim import clip, optimizers, set_rate
+from parvis.train.rates import rate, weight_decay
 from parvis.train.report import Meter, Seen, Tracker
 from parvis.train.seeds import generator, seed_of
 from parvis.train.spread import Step, held_back, spread, tuned, whole
@@ -43,6 +44,8 @@ Sampler = Callable[[nn.Module, int], object]
 """``on_sample(model, step)``: called in the main process, with the averaged weights in place, in eval mode, without
 gradients. A :class:`~parvis.train.report.Seen` that it returns is reported; whatever it does to the weights or to the
 random state is undone."""
+PATIENCE = 100
+"""The first steps, which ``FitConfig.skip_above`` leaves alone (RandAR, arXiv 2412.01827)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +120,7 @@ class _Run:
             for step in range(start, stop):
                 done, end = step + 1, step + 1 == stop
                 lr = config.lr * rate(step, config.steps, config.warmup, config.schedule, config.floor, config.decay)
-                set_rate(self.opts, lr)
+                set_rate(self.opts, lr, weight_decay(step, config.steps, config.weight_decay, config.last_weight_decay))
                 meter.add(step, self._step(batches(step), step))
                 if self.ema is not None:
                     self.ema.update(self.student, step)
@@ -198,8 +201,12 @@ class _Run:
                 totals[name] = totals[name] + scaled if name in totals else scaled
         norm = clip(self.student, config.clip)
         totals["grad"] = norm if world.main else norm * 0  # it is everybody's already
+        wild = config.skip_above is not None and step >= PATIENCE and float(norm) > config.skip_above
+        if config.skip_above is not None:
+            totals["skipped"] = torch.full_like(norm, float(wild and world.main))
         for opt in self.opts:
-            opt.step()
+            if not wild:
+                opt.step()
             opt.zero_grad(set_to_none=True)
         return totals
 

@@ -1,8 +1,7 @@
-"""Optimizers with their parameter groups, and rates over the steps of a run."""
+"""Optimizers with their parameter groups, and what is done to gradients."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,27 +11,7 @@ from torch import Tensor, nn
 from parvis.errors import UsageError
 from parvis.train.spread import whole
 
-Schedule = Literal["cosine", "wsd"]
 Name = Literal["adamw", "muon"]
-
-
-def rate(
-    step: int, steps: int, warmup: int, schedule: Schedule = "cosine", floor: float = 0.03, decay: float = 0.2
-) -> float:
-    """Factor on the learning rate at ``step`` (from 0): a linear warm-up, then
-
-    * ``cosine``: half a cosine from 1 to ``floor`` at the last step;
-    * ``wsd`` (warm-up, stable, decay): 1, then over the last ``decay`` of the steps a straight line to ``floor``.
-      Such a run can be continued
-      from before its decay.
-    """
-    if step < warmup:
-        return (step + 1) / warmup
-    if schedule == "cosine":
-        done = (step - warmup) / max(1, steps - 1 - warmup)
-        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-    left = (steps - 1 - step) / max(1.0, decay * steps)
-    return floor + (1 - floor) * max(0.0, min(1.0, left))
 
 
 def decays(model: nn.Module) -> set[str]:
@@ -84,10 +63,13 @@ def optimizers(
     return out
 
 
-def set_rate(opts: Sequence[torch.optim.Optimizer], lr: float) -> None:
+def set_rate(opts: Sequence[torch.optim.Optimizer], lr: float, weight_decay: float | None = None) -> None:
+    """The learning rate of every group, and the weight decay of those that have one."""
     for opt in opts:
         for group in opt.param_groups:
             group["lr"] = lr
+            if weight_decay is not None and group["weight_decay"]:
+                group["weight_decay"] = weight_decay
 
 
 def clip(model: nn.Module, limit: float) -> Tensor:
