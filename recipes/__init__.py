@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from recipes import emoji, fashion, fashion_tokenizers, published, small, small_tokenizers, tokenizer
+from recipes import emoji, fashion, fashion_tokenizers, published, small, small_tokenizers, texts, tokenizer
 
 RECIPES: dict[str, Callable[..., object]] = {
     "emoji-64": emoji.emoji_64,
@@ -15,6 +15,7 @@ RECIPES: dict[str, Callable[..., object]] = {
     "emoji-128-raster": emoji.emoji_128_raster,
     **{f"fashion-{name}": partial(fashion.train, name) for name in fashion.RUNS},
     **small.SMALL,
+    **texts.TEXTS,
     **published.TRAINED,
 }
 """By the name that ``parvis train`` takes; each takes ``out`` and some of the options of ``commands/train.py``."""

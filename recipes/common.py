@@ -32,6 +32,7 @@ from parvis.train.loop import Loss
 from parvis.train.objectives import Objective
 from parvis.weights.config import MAX_LIST, FolderConfig
 from parvis.weights.folder import save_folder
+from recipes.captions import Texts
 
 
 @dataclass(frozen=True)
@@ -128,14 +129,14 @@ def resolution_of(data: CodeCache | Fresh) -> int:
 
 
 def taught(objective: Objective, drop: float, tokenizer: Tokenizer) -> Loss:
-    """The loss that ``fit`` takes: ``objective``, a share ``drop`` of the classes replaced by the null class. Pixels
-    are encoded first."""
+    """The loss that ``fit`` takes: ``objective``, a share ``drop`` of the classes (or captions) replaced by the null
+    class. Pixels are encoded first."""
 
     def loss(model: nn.Module, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
         assert isinstance(model, Model)
         values = batch["values"] if "values" in batch else encoded(tokenizer, batch["pixels"])
         dropped = torch.rand(len(values), generator=generator, device=generator.device) < drop
-        return objective(model, values, batch["label"], generator, dropped)
+        return objective(model, values, batch.get("words", batch["label"]), generator, dropped)
 
     return loss
 
@@ -147,18 +148,21 @@ def run(
     objective: Objective,
     config: FitConfig,
     drop: float = 0.1,
+    texts: Texts | None = None,
 ) -> int:
     """Train the system's model on the data (or go on with it) and write ``config.out/model``; returns the steps done.
 
-    Every ``config.sample_every`` steps a sheet drawn with fixed seeds goes to ``config.out/sheets``.
+    With ``texts``, the captions of the cache, a model that takes words learns those in place of classes. Every
+    ``config.sample_every`` steps a sheet drawn with fixed seeds goes to ``config.out/sheets``.
     """
     assert config.out is not None
     model, out = system.models["main"], config.out
     system.tokenizer.to(config.device)
     many, seed = config.batch, config.seed
-    batches = data.batches(many, seed) if isinstance(data, Fresh) else cached(data, many, seed)
-    loss = taught(objective, drop, system.tokenizer)
-    fitted = fit(config, model, loss, batches, on_sample=lambda _, step: draw(system, step, config))
+    beside = {"words": texts.ids} if texts else {}
+    batches = data.batches(many, seed) if isinstance(data, Fresh) else cached(data, many, seed, beside=beside)
+    loss, shown = taught(objective, drop, system.tokenizer), some(system, texts)
+    fitted = fit(config, model, loss, batches, on_sample=lambda _, step: draw(system, step, config, shown))
     if not main_process():
         return fitted.step
     about = {
@@ -171,18 +175,30 @@ def run(
     if fitted.ema is not None:
         model.load_state_dict(fitted.ema.tensors)
     tensors = {file: module.state_dict() for file, module in parts(system).items()}
-    save_folder(out / "model", FolderConfig(folder.system, folder.arguments, about=about), tensors)
+    lists = {"words.json": {"words": list(texts.words.vocabulary), "slots": texts.words.slots}} if texts else {}
+    final = FolderConfig(folder.system, folder.arguments, next(iter(lists), None), about)
+    save_folder(out / "model", final, tensors, lists)
     return fitted.step
 
 
-def draw(system: System, step: int, config: FitConfig, count: int = 16) -> None:
-    """A sheet of ``count`` pictures, always of the same classes and seeds."""
+def some(system: System, texts: Texts | None, count: int = 16) -> tuple[Tensor, list[str]]:
+    """What a sheet shows, and what its pictures are called: captions from all over the data, or the classes in turn."""
+    if texts is None:
+        classes = len(system.classes) or int(getattr(system.models["main"].condition, "classes", 1))
+        labels = torch.arange(count) % classes
+        return labels, [system.classes[i] if system.classes else str(i) for i in labels.tolist()]
+    first = {caption: i for i, caption in reversed([*enumerate(texts.captions)]) if caption}
+    chosen = sorted(first.values())
+    chosen = [chosen[i * len(chosen) // count] for i in range(count)]
+    return texts.ids[chosen], [str(texts.captions[i]) for i in chosen]
+
+
+def draw(system: System, step: int, config: FitConfig, shown: tuple[Tensor, list[str]]) -> None:
+    """A sheet of pictures, always of the same conditions and seeds."""
     assert config.out is not None
-    classes = len(system.classes) or int(getattr(system.models["main"].condition, "classes", 1))
-    labels = torch.arange(count) % classes
-    request = Request(labels.to(config.device), tuple(range(count)))
+    given, names = shown
+    request = Request(given.to(config.device), tuple(range(len(given))))
     canvas, _ = generate(system, request, torch.device(config.device))
-    names = [system.classes[i] if system.classes else str(i) for i in labels.tolist()]
     save_png(config.out / "sheets" / f"{step:06d}.png", sheet(to_images(pixels(system, canvas)), names))
 
 

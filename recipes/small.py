@@ -11,12 +11,13 @@ result is claimed for any of them: what they reach depends on the data.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from parvis.data.codes import CodeCache
 from parvis.systems.small import small
 from parvis.tokenizer.folder import Known, arguments_of
 from parvis.train import FitConfig
@@ -60,6 +61,8 @@ def of_family(kind: str) -> Callable[..., None]:
         cache, codec, _ = codes_of(data, tokenizer, out, Cut(resolution, skip_bad=skip_bad), device)
         check_kind(kind, codec)
         assert isinstance(codec, Known)
+        if told := unread(cache, kind):
+            print(told)
         arguments: dict[str, Any] = dict(
             kind=kind, resolution=cache.manifest.resolution, depth=depth, width=width, heads=max(1, width // 64),
             classes=class_names(cache), tokenizer=arguments_of(codec),
@@ -67,15 +70,29 @@ def of_family(kind: str) -> Callable[..., None]:
         torch.manual_seed(0)
         system = rebuilt(small(**arguments), codec)
         initialise(kind, system.models["main"])
-        config = FitConfig(
-            steps=steps, batch=batch, lr=lr, warmup=min(200, max(1, steps // 10)), schedule="wsd", decay=0.25,
-            floor=0.02, ema=0.998, out=out, checkpoint_every=500, sample_every=500, device=device,
-            identity={"codes": cache.identity, "system": system.name},
-        )  # fmt: skip
+        identity = {"codes": cache.identity, "system": system.name}
+        config = settings(steps, batch, lr, out, device, identity)
         run(system, FolderConfig("small", arguments), cache, objective(kind, system), config, DROP)
 
     recipe.__doc__ = ABOUT[kind]
     return recipe
+
+
+def settings(steps: int, batch: int, lr: float, out: Path, device: str, identity: Mapping[str, str]) -> FitConfig:
+    """How every small model is trained."""
+    return FitConfig(
+        steps=steps, batch=batch, lr=lr, warmup=min(200, max(1, steps // 10)), schedule="wsd", decay=0.25, floor=0.02,
+        ema=0.998, out=out, checkpoint_every=500, sample_every=500, device=device, identity=identity,
+    )  # fmt: skip
+
+
+def unread(cache: CodeCache, kind: str) -> str | None:
+    """What to say where pictures have captions that this recipe leaves unread."""
+    count = sum(caption is not None for _, caption in cache.pictures)
+    if not count:
+        return None
+    learns = "their classes" if cache.manifest.classes else "the pictures alone"
+    return f"{count} of the pictures have captions; {kind}-small learns {learns}, lpd-small-text learns the captions"
 
 
 SMALL = {f"{kind}-small": of_family(kind) for kind in ABOUT}

@@ -81,3 +81,16 @@ def test_table_repeats_the_first_caption_and_drops_unknown_words(words: Words) -
     assert ids.shape == (2, 2, 4) and count.tolist() == [1, 2]
     assert torch.equal(ids[0, 0], ids[0, 1])
     assert words.decode(ids[1, 0].tolist()) == ("berry",)
+
+
+def test_a_learned_vocabulary_holds_the_commonest_words() -> None:
+    found = Words.learned(["red apple red", "red pear", "a pear", "plum"], most=3)
+    assert found.vocabulary == ("apple", "pear", "red") and found.slots == 3
+    with pytest.raises(UsageError, match="none of the 2 captions holds a word"):
+        Words.learned(["!", ""])
+
+
+def test_slots_hold_all_but_the_longest_captions() -> None:
+    captions = ["one two"] * 199 + ["one two three four five"]
+    assert Words.learned(captions).slots == 2 and Words.learned(captions[-50:]).slots == 5
+    assert Words.learned([" ".join(f"w{i}" for i in range(50))], longest=7).slots == 7

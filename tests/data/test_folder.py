@@ -57,6 +57,29 @@ def test_bad_metadata_is_named_with_its_entry(tmp_path: Path, line: str, told: s
         open_folder(tmp_path, 8)
 
 
+def test_metadata_may_lie_in_the_pictures_own_folder_or_above_the_splits(tmp_path: Path) -> None:
+    for place in ("train/a", "train/b", "test/a"):
+        (tmp_path / place).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / place / "x.png")
+    above = ["file_name,text", "train/a/x.png,far", "train/b/x.png,b from above", "test/a/x.png,of the test"]
+    (tmp_path / "metadata.csv").write_text("\n".join(above))
+    found = open_folder(tmp_path, 4)
+    assert found.captions() == ("far", "b from above") and found.classes == ("a", "b")
+    (tmp_path / "train/a/metadata.jsonl").write_text('{"file_name": "x.png", "text": "near"}')
+    assert open_folder(tmp_path, 4).captions() == ("near", "b from above")
+    assert open_folder(tmp_path, 4, "test").captions() == ("of the test",)
+
+
+def test_metadata_of_another_kind_are_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "a/x.png")
+    (tmp_path / "a/metadata.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"metadata\.parquet is not read; write it as metadata\.csv"):
+        open_folder(tmp_path, 4)
+    (tmp_path / "a/metadata.csv").write_text("file_name,text\nx.png,one")
+    assert open_folder(tmp_path, 4).captions() == ("one",)
+
+
 def test_nothing_to_read_is_explained(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a folder"):
         open_folder(tmp_path / "none", 8)

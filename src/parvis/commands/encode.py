@@ -77,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
             told.append(f"{cache.manifest.views} views")
         if cache.manifest.classes:
             told.append(f"{len(cache.manifest.classes)} classes")
+        if captions := sum(caption is not None for _, caption in cache.pictures):
+            told.append(f"{captions} captions")
         if cache.manifest.skipped:
             told.append(f"{cache.manifest.skipped} left out because they cannot be decoded")
         print(f"{', '.join(told)} -> {cache.path}")

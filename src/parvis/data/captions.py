@@ -8,8 +8,10 @@ word wherever it stands ("medium light skin tone", "medium-light-skinned" and "m
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -29,15 +31,15 @@ _SPOKEN = {"*": " asterisk ", "#": " hash ", "&": " ", "+1": " plus one ", "-1":
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """Lower-case words of ``text`` in order: accents, case, punctuation and small words dropped, skin tones folded
-    into one word each."""
+    """Lower-case words of ``text`` in order, of any script that puts spaces between them: accents, case, punctuation
+    and small English words dropped, skin tones folded into one word each."""
     if text in _SPOKEN:
         text = _SPOKEN[text]
     for sign in "*#&":
         text = text.replace(sign, _SPOKEN[sign])
-    text = "".join(c for c in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(c))
+    text = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFKD", text.lower()))  # accents
     text = re.sub(r"(?<=\w)['\u2018\u2019\u02bc.](?=\w)", "", text)  # o'clock, u.s.
-    text = " ".join(re.findall(r"[a-z0-9]+", text))
+    text = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in unicodedata.normalize("NFC", text))
     text = _TONE.sub(lambda m: m[1].replace(" ", "_") + "_skin", text)
     return tuple(w.replace("_", "-") for w in text.split() if w not in IGNORED)
 
@@ -95,6 +97,23 @@ class Words:
         """The sorted vocabulary of all ``captions``; the five skin tones always belong to it."""
         return cls(tuple(sorted({w for caption in captions for w in caption} | set(TONES))), slots)
 
+    @classmethod
+    def learned(cls, texts: Iterable[str], most: int = 8000, longest: int = 32) -> Words:
+        """The vocabulary of captions to train on: the ``most`` words that occur in the most captions, and slots for 99
+        of 100 captions whole, ``longest`` of them at most.
+
+        :raises UsageError: the captions have no words
+        """
+        captions = [words_of(text) for text in texts]
+        uses = Counter(word for caption in captions for word in dict.fromkeys(caption))
+        if not uses:
+            raise UsageError(
+                f"none of the {len(captions)} captions holds a word; captions are texts such as 'two red apples'"
+            )
+        kept = {word for word, _ in sorted(uses.items(), key=lambda item: (-item[1], item[0]))[:most]}
+        lengths = sorted(sum(word in kept for word in caption) for caption in captions)
+        return cls(tuple(sorted(kept)), max(1, min(longest, lengths[math.ceil(0.99 * len(lengths)) - 1])))
+
     @property
     def size(self) -> int:
         """Number of ids, pad included: the rows of an embedding table."""
@@ -124,11 +143,16 @@ class Words:
             )
             raise UsageError(
                 f"the model knows none of the words of {given!r}; "
-                + (hint or 'describe an emoji, as in "woman astronaut" or "red apple"')
+                + (hint or f"some that it knows: {', '.join(self._some())}")
             )
         ids = [self._ids[w] for w in used[: self.slots]]
         padded = tuple(ids + [self.pad] * (self.slots - len(ids)))
         return Encoded(padded, tuple(used[: self.slots]), tuple(unknown), nearest, tuple(used[self.slots :]))
+
+    def _some(self, count: int = 6) -> tuple[str, ...]:
+        """A few words from all over the vocabulary, those of letters first."""
+        plain = [word for word in self.vocabulary if word.isalpha() and len(word) > 2] or list(self.vocabulary)
+        return tuple(plain[:: -(-len(plain) // count)])
 
     def decode(self, ids: Sequence[int]) -> tuple[str, ...]:
         return tuple(self.vocabulary[i - 1] for i in ids if i != self.pad)

@@ -67,6 +67,7 @@ def look(images: ImageSet, most: int = 2000) -> list[Finding]:
             "no picture twice",
         ),
         _classes(images),
+        *_captions(images),
     ]  # fmt: skip
 
 
@@ -105,3 +106,12 @@ def _classes(images: ImageSet) -> Finding:
         if few
         else Finding("fine", "classes", text)
     )
+
+
+def _captions(images: ImageSet) -> list[Finding]:
+    """Nothing where no picture has one."""
+    bare = tuple(name for name, caption in zip(images.names, images.captions(), strict=True) if not caption)
+    if len(bare) == len(images):
+        return []
+    text = f"{len(images) - len(bare)} of {len(images)} pictures have one"
+    return [Finding("note", "captions", text, bare[:5]) if bare else Finding("fine", "captions", text)]

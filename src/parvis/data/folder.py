@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from parvis.data.images import SUFFIXES, ImageSet, Picture
-from parvis.data.metadata import read_metadata
+from parvis.data.metadata import Note, has_metadata, read_metadata
 from parvis.errors import DataError, UsageError
 
 SPLITS = {
@@ -19,7 +19,8 @@ SPLITS = {
 def open_folder(root: Path | str, resolution: int, split: str = "train") -> ImageSet:
     """Lists a folder: ``root/CLASS/any/depth/picture.png``, and captions or labels from ``root/metadata.jsonl``
     (``{"file_name": ..., "text": ..., "label": ...}`` a line) or ``metadata.csv`` with the same columns. Labels there
-    go before sub-folders. Hidden files are passed over. Nothing is decoded yet.
+    go before sub-folders. A metadata file may also lie in a sub-folder, or above the splits; it names files relative to
+    where it lies. Hidden files are passed over. Nothing is decoded yet.
 
     Where all sub-folders are splits (``train``, ``test``, ``validation``, ...) and one is ``train``, one ``split`` is
     listed.
@@ -31,12 +32,11 @@ def open_folder(root: Path | str, resolution: int, split: str = "train") -> Imag
         raise UsageError(f"resolution {resolution} is not a number of pixels")
     if not root.is_dir():
         raise DataError(f"{root} is not a folder")
-    root = _split(root, split)
-    found = (p.relative_to(root) for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
-    paths = sorted(p for p in found if not any(part.startswith(".") for part in p.parts) and (root / p).is_file())
+    top, root = root, _split(root, split)
+    paths = _pictures(root)
     if not paths:
         raise DataError(f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    notes = read_metadata(root, {p.as_posix() for p in paths})
+    notes = _notes(top, root, paths)
     if any(note.label is not None for note in notes.values()):
         names = {p: note.label for p in paths if (note := notes.get(p.as_posix())) is not None}
     else:
@@ -48,6 +48,27 @@ def open_folder(root: Path | str, resolution: int, split: str = "train") -> Imag
         name, note = names.get(p), notes.get(p.as_posix())
         pictures.append(Picture(root / p, None if name is None else number[name], note.caption if note else None))
     return ImageSet(root, resolution, tuple(pictures), classes)
+
+
+def _pictures(root: Path) -> list[Path]:
+    """Paths of the picture files below ``root``, relative to it, in order."""
+    found = (p.relative_to(root) for p in root.rglob("*") if p.suffix.lower() in SUFFIXES)
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.parts) and (root / p).is_file())
+
+
+def _notes(top: Path, root: Path, paths: list[Path]) -> dict[str, Note]:
+    """What the metadata files of the pictures' folders, and of the folder ``top`` above the splits, say of each path;
+    of two files that speak of one picture the nearer is right."""
+    places = {root, *(parent for p in paths for parent in (root / p).parents if parent.is_relative_to(root))}
+    notes: dict[str, Note] = {}
+    for place in sorted({top, *places}, key=lambda place: len(place.parts)):
+        if not has_metadata(place):
+            continue
+        below = paths if place == root else _pictures(place)
+        for name, note in read_metadata(place, {p.as_posix() for p in below}).items():
+            if (place / name).is_relative_to(root):
+                notes[(place / name).relative_to(root).as_posix()] = note
+    return notes
 
 
 def in_order(names: set[str]) -> tuple[str, ...]:

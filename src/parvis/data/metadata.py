@@ -13,6 +13,8 @@ from typing import Any
 from parvis.errors import DataError
 
 METADATA = ("metadata.jsonl", "metadata.csv")
+UNREAD = ("metadata.parquet",)
+"""What Hugging Face reads besides: refused, so that captions are not lost in silence."""
 CAPTION_KEYS = ("text", "caption", "prompt")
 LABEL_KEYS = ("label", "class", "class_name")
 
@@ -24,6 +26,19 @@ class Note:
     caption: str | None
     label: str | None
     """Name of its class; a number as text."""
+
+
+def has_metadata(folder: Path) -> bool:
+    """Whether a metadata file lies in the folder. Raises DataError where there is only one of another kind."""
+    if any((folder / name).is_file() for name in METADATA):
+        return True
+    other = next((folder / name for name in UNREAD if (folder / name).is_file()), None)
+    if other is not None:
+        raise DataError(
+            f"{other} is not read; write it as metadata.csv or metadata.jsonl, with file_name and "
+            f"{' or '.join((CAPTION_KEYS[0], LABEL_KEYS[0]))}, or take it away"
+        )
+    return False
 
 
 def read_metadata(folder: Path, known: set[str]) -> dict[str, Note]:

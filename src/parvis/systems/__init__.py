@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import partial
 
 from parvis.system import System
-from parvis.systems import arpg, emoji, llamagen, lpd, mar, maskgit, nar, par, randar, small, var, xar
+from parvis.systems import arpg, captioned, emoji, llamagen, lpd, mar, maskgit, nar, par, randar, small, var, xar
 
 SYSTEMS: dict[str, Callable[..., System]] = {
     "arpg": arpg.arpg,
+    "captioned": captioned.captioned,
     "emoji": emoji.emoji,
     "llamagen": llamagen.llamagen,
     "llamagen-t2i": llamagen.text,

@@ -1,7 +1,7 @@
 """The bundled systems: Noto emoji from words, small enough to ship. LPD, and a raster baseline of the same size.
 
 ``emoji-64``: 64 x 64 pixels, 64 tokens. ``emoji-128``: 128 x 128 pixels, 256 tokens, 20 passes as in the paper.
-Both are ordinary LPD (or LlamaGen) transformers whose condition is a caption of up to 12 words.
+Both are :func:`captioned` systems with captions of up to 12 words.
 """
 
 from __future__ import annotations
@@ -9,18 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from parvis import guidance
-from parvis.decode.parallel import parallel
-from parvis.errors import UnknownName
-from parvis.model.context import WordsCondition
-from parvis.model.transformer import Size
-from parvis.order import raster
-from parvis.sampling import Sampling
-from parvis.system import Preset, System
-from parvis.systems import llamagen, lpd
-from parvis.tokenizer.vqgan import VQGAN, VQConfig
-
-KINDS = {"lpd": lpd.CITE, "raster": llamagen.CITE}
+from parvis.system import System
+from parvis.systems.captioned import captioned
 
 
 def emoji(
@@ -39,43 +29,10 @@ def emoji(
     tokenizer: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> System:
-    """A small text-conditional system.
-
-    Args:
-        resolution: pixels per side, a multiple of the tokenizer's factor. kind: ``lpd`` or ``raster``.
-        depth, width, heads: of the transformer. words: size of the word list, padding included. slots: words a caption.
-        steps, scale, temperature, top_p: the preset. Without ``steps`` 10 passes for 64 tokens, 20 for more (raster
-            needs as many as tokens, whatever ``steps`` says).
-        tokenizer: arguments of :class:`VQConfig`. name: e.g. ``emoji-64``.
-    """
-    if kind not in KINDS:
-        raise UnknownName("kind of emoji model", kind, KINDS)
-    codes = VQGAN(VQConfig(**(tokenizer or {"channels": 32, "codes": 1024})))
-    grid = codes.grid(resolution, resolution)
-    condition = WordsCondition(words, slots, width)
-    if kind == "lpd":
-        model = lpd.transformer(
-            Size(depth, width, heads, 4 * width), grid, vocabulary=codes.vocabulary, condition=condition, prefix=0
-        )
-    else:
-        model = llamagen.transformer(
-            llamagen.size(depth, width, heads), grid, vocabulary=codes.vocabulary, condition=condition, vanish=False
-        )
-    if kind == "raster":
-        steps = grid.tokens
-    elif steps is None:
-        steps = min(grid.tokens, 10 if grid.tokens <= 64 else 20)
-    return System(
+    """A small text-conditional system; arguments as of :func:`captioned`. name: ``emoji-64`` and its like unless
+    given."""
+    return captioned(
+        kind, resolution, depth=depth, width=width, heads=heads, words=words, slots=slots, steps=steps, scale=scale,
+        temperature=temperature, top_p=top_p, tokenizer=tokenizer or {"channels": 32, "codes": 1024},
         name=name or f"emoji-{resolution}" + ("" if kind == "lpd" else "-raster"),
-        cite=KINDS[kind],
-        grid=grid,
-        tokenizer=codes,
-        models={"main": model},
-        order=lpd.locality() if kind == "lpd" else lambda grid, steps, noise: raster(grid),
-        around=lpd.around() if kind == "lpd" else None,
-        decoder=parallel,
-        guidance=guidance.constant,
-        preset=Preset(steps, scale, Sampling(temperature=temperature, top_p=top_p)),
-        edits="any" if kind == "lpd" else "prefix",
-        takes="words",
-    )
+    )  # fmt: skip

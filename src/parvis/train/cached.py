@@ -6,6 +6,8 @@ Shapes: B images, N positions, C latent channels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -14,8 +16,15 @@ from parvis.train.data import Batches, Picker, shuffled
 from parvis.train.seeds import generator
 
 
-def cached(cache: CodeCache, batch: int, seed: int = 0, pick: Picker | None = None) -> Batches:
-    """Batches ``{"values": long [B, N] or float [B, N, C], "label": long [B]}``.
+def cached(
+    cache: CodeCache,
+    batch: int,
+    seed: int = 0,
+    pick: Picker | None = None,
+    beside: Mapping[str, Tensor] | None = None,
+) -> Batches:
+    """Batches ``{"values": long [B, N] or float [B, N, C], "label": long [B]}``, and what lies ``beside`` the pictures:
+    tensors of one row each, such as the words of their captions.
 
     Every picture once an epoch unless ``pick`` says otherwise; any of its views alike. Latents are drawn anew each time
     (MAR and xAR train so). Without classes all labels are 0.
@@ -26,7 +35,8 @@ def cached(cache: CodeCache, batch: int, seed: int = 0, pick: Picker | None = No
     def batches(step: int) -> dict[str, Tensor]:
         index = pick(step)
         view = torch.randint(cache.manifest.views, (len(index),), generator=generator(seed, "view", step))
-        return {"values": _values(cache, index, view, seed, step), "label": labels[index]}
+        more = {name: rows[index] for name, rows in (beside or {}).items()}
+        return {"values": _values(cache, index, view, seed, step), "label": labels[index], **more}
 
     return batches
 
