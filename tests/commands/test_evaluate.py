@@ -114,6 +114,7 @@ def test_a_tokenizer_is_measured(place: Path, capsys: Capture) -> None:
     found = json.loads(capsys.readouterr().out)["metrics"]
     assert {"psnr", "ssim", "edges_in_place", "edges_left", "frechet", "codes_used", "code_entropy_bits"} <= set(found)
     assert 0 < found["psnr"]["value"] < 30 and 0 < found["codes_used"]["value"] <= 1
+    assert -1 < found["stripes_3px"]["value"] < 1 and found["stripes_8px"]["floor"] == 1
     assert found["code_entropy_bits"]["value"] <= 4 and found["letters_8px"]["floor"] > 0.9
     (record,) = load_all(place / "results")
     assert record.kind == "tokenizer" and list(record.model["files"]) == ["tokenizer.safetensors"]

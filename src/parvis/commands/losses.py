@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from parvis.evaluate.pictures import digest, of_array, open_pictures
 from parvis.evaluate.reconstruction import WINDOW, code_use, edges, perceptual, psnr, ssim
 from parvis.evaluate.record import Record
 from parvis.evaluate.reference import of_pictures
+from parvis.evaluate.stripes import contrast, stripes
 from parvis.output import to_uint8
 from parvis.tokenizer.base import Tokenizer
 from parvis.weights.catalog import find
@@ -29,11 +30,13 @@ from parvis.weights.folder import load_config
 
 SIZES = (8, 12, 16, 24)
 """Pixels of the places of letters."""
+PERIODS = (3, 4, 6, 8, 16)
+"""Pixels from stripe to stripe."""
 PAGES = 16
 
 
 def evaluate_tokenizer(args: argparse.Namespace, folder: Path, net: FeatureNet, protocol: Protocol) -> Record:
-    """Take the reference's pictures through the tokenizer and measure what comes back; then pages of letters.
+    """Take the reference's pictures through the tokenizer and measure what comes back; then stripes and letters.
 
     :raises UsageError: pictures that the tokenizer's factor does not divide
     """
@@ -70,7 +73,8 @@ def evaluate_tokenizer(args: argparse.Namespace, folder: Path, net: FeatureNet, 
         use = code_use(counts)
         metrics |= {"codes_used": Measured(use.used), "code_entropy_bits": Measured(use.entropy)}
         metrics["code_perplexity"] = Measured(use.perplexity)
-    metrics |= letters(tokenizer, height, args.device) if height == width else {}
+    if height == width:
+        metrics |= patterns(tokenizer, height, args.device) | letters(tokenizer, height, args.device)
     return Record(
         kind="tokenizer",
         model={
@@ -94,6 +98,19 @@ def through(tokenizer: Tokenizer, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Pixels [B, 3, H, W] encoded and decoded, and the values between."""
     values = tokenizer.encode(pixels)
     return tokenizer.decode(values, tokenizer.grid(*pixels.shape[2:])).float(), values
+
+
+def patterns(tokenizer: Tokenizer, side: int, device: str) -> dict[str, Measured]:
+    """The contrast that is left of stripes, by their period."""
+    found = {}
+    for period in PERIODS:
+        if 2 * period > side:
+            continue
+        before = stripes(side, period, PAGES)
+        with torch.inference_mode():
+            after = through(tokenizer, before.to(device))[0].clamp(-1, 1).cpu()
+        found[f"stripes_{period}px"] = replace(_mean(contrast(before, after)), floor=1.0)
+    return found
 
 
 def letters(tokenizer: Tokenizer, side: int, device: str) -> dict[str, Measured]:
