@@ -178,6 +178,7 @@ def run(
     lists = {"words.json": {"words": list(texts.words.vocabulary), "slots": texts.words.slots}} if texts else {}
     final = FolderConfig(folder.system, folder.arguments, next(iter(lists), None), about)
     save_folder(out / "model", final, tensors, lists)
+    print(f"{fitted.step} steps, loss {fitted.loss:.3f} -> {out / 'model'}; drawn on the way: {out / 'sheets'}")
     return fitted.step
 
 

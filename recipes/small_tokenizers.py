@@ -178,5 +178,8 @@ def save(out: Path, model: T, images: Pictures, held: Tensor) -> T:
         found = {name: round(value, 4) for name, value in measure(model.eval(), pixels).items()}
         sheet(model, pixels[:32]).save(out / "sheet.png")
     save_tokenizer(out / "model", model, {f"{len(held)} pictures held out": json.dumps(found)})
-    print(json.dumps(found))
+    told = f"PSNR {found['psnr']:.2f} dB on {len(held)} pictures held out"
+    if "codes" in found:
+        told += f", {found['codes']:.0f} of {model.vocabulary} codes used there"
+    print(f"{told} -> {out / 'model'}; before and after: {out / 'sheet.png'}")
     return model

@@ -69,13 +69,17 @@ def test_from_pictures_to_pictures_by_four_commands(
     assert main([*tok, "--steps", "3", "--batch", "4", "--channels", "8", "--codes", "16"]) == 0
     told = json.loads(_last_json(Path("tok")))
     assert told["codes"] >= 1 and told["psnr"] > 0
-    capsys.readouterr()
+    assert capsys.readouterr().out == (
+        f"PSNR {told['psnr']:.2f} dB on 1 pictures held out, {told['codes']:.0f} of 16 codes used there -> tok/model; "
+        "before and after: tok/sheet.png\n"
+    )
     assert (
         main(["encode", str(pictures), "--tokenizer", "tok/model", "--resolution", "16", "--flip", "-o", "codes"]) == 0
     )
     assert capsys.readouterr().out == "24 pictures, 4 tokens each, 2 views, 2 classes -> codes\n"
     call = ["train", "lpd-small", "--data", "codes", "-o", "lpd", *TOY]
     assert main([*call, "--steps", "3"]) == 0
+    assert capsys.readouterr().out.endswith(" -> lpd/model; drawn on the way: lpd/sheets\n")
     assert Path("lpd/sheets/000003.png").is_file()
     assert main(["generate", "red", "--model", "lpd/model", "-n", "2", "-o", "out"]) == 0
     assert len(list(Path("out").glob("*-red*.png"))) == 2

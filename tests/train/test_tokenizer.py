@@ -41,9 +41,12 @@ def log(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def test_a_tiny_run_learns_and_reports(tmp_path: Path) -> None:
+def test_a_tiny_run_learns_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tmp_path, replace(HOW, steps=40))
     entries = log(tmp_path)
+    told = capsys.readouterr()
+    assert told.err.startswith("step 40/40  psnr ") and f"box psnr {entries[-1]['box.psnr']:.4g}" in told.err
+    assert "img/s  ETA 0:00:00" in told.err and not told.out
     assert entries[-1]["mse"] < 0.5 * entries[0]["mse"]
     assert entries[-1]["box.share_0"] > 0.2 and entries[-1]["box.codes"] > 4
     assert (tmp_path / "sheet_box.png").exists() and not (tmp_path / "checkpoint.partial").exists()

@@ -75,8 +75,9 @@ def try_cache(cache: CodeCache, tokenizer: Tokenizer, images: ImageSet, most: in
         text = f"the tokenizer cannot decode them ({str(error).splitlines()[0][:100]})"
         return Tried(names, originals, torch.zeros_like(originals), [*findings, Finding("fault", "codes", text)])
     same = agreement(values, fresh)
-    text = f"{100 * same:.0f} % are those of the pictures encoded anew ({len(rows)} compared); they decode to "
-    text += f"{float(psnr(originals, decoded).mean()):.2f} dB, those to {float(psnr(originals, again).mean()):.2f} dB"
+    kept, anew = (float(psnr(originals, found).mean()) for found in (decoded, again))
+    text = f"{100 * same:.0f} % are those of the pictures encoded anew ({len(rows)} compared); PSNR {kept:.2f} dB, "
+    text += f"encoded anew {anew:.2f} dB"
     if same < SAME:
         text = f"only {text}: they are of other pictures, or were cut otherwise; encode again"
     findings.append(Finding("fault" if same < SAME else "fine", "codes", text))

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from parvis.errors import TrainingError
 from parvis.files import write_bytes
+from parvis.progress import Progress
 from parvis.tokenizer.quantize import CodebookEMA
 from parvis.tokenizer.vqgan import VQGAN
 from parvis.train.autoencoder import difference_loss, isotropy_loss, reset, spread
@@ -231,7 +232,8 @@ def train(
     """Train ``model`` (or go on from ``folder/checkpoint.pt``) and return the averaged model.
 
     Writes ``checkpoint.pt`` (whole, or not at all), ``log.jsonl`` and, for every named set of ``held_out`` pictures, a
-    sheet of originals and reconstructions. Raises :class:`TrainingError` when a loss or gradient is not finite; the
+    sheet of originals and reconstructions. Says how far it has come, and what PSNR (in dB) the batches have and, once
+    measured, the held-out pictures. Raises :class:`TrainingError` when a loss or gradient is not finite; the
     last checkpoint is then from before that.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -246,7 +248,9 @@ def train(
         state.load(path, fingerprint)
     window: list[dict[str, Tensor]] = []
     saved = evaluated = logged = began = time.monotonic()
-    images = 0
+    images, shown = 0, dict[str, float]()
+    each = sum(len(batch) for batch in draw(state.step))
+    progress = Progress(how.steps, state.step, batch=each, unit="img", every=30.0)
     while state.step < how.steps:
         batches = draw(state.step)
         images += sum(len(b) for b in batches)
@@ -264,10 +268,13 @@ def train(
             entry["images_per_s"] = images / (now - logged)
             if show and held_out:
                 for name, x in held_out.items():
-                    entry |= {f"{name}.{k}": v for k, v in measure(state.averaged, x).items()}
+                    found = measure(state.averaged, x)
+                    entry |= {f"{name}.{k}": v for k, v in found.items()}
+                    shown[f"{name} psnr"] = found["psnr"]
                     sheet(state.averaged, x[:32]).save(folder / f"sheet_{name}.png")
                 evaluated = time.monotonic()
             _log(folder, entry)
+            progress.tell(state.step, {"psnr": -10 * math.log10(max(entry["mse"], 4e-10) / 4), **shown}, last)
             window, images, logged = [], 0, time.monotonic()
         if save:
             state.save(path, fingerprint)
@@ -290,4 +297,3 @@ def _log(folder: Path, entry: Mapping[str, float]) -> None:
     line = json.dumps({k: round(v, 6) for k, v in entry.items()})
     with (folder / "log.jsonl").open("a") as file:
         file.write(line + "\n")
-    print(line, flush=True)
