@@ -66,7 +66,7 @@ def training(name: str) -> Callable[..., None]:
         if how.start and start is None:
             raise UsageError(f"{name} starts from a trained {how.start}: give --start DIR, its model folder")
         if depth is None and width is None:
-            resolution = resolution or int(str(published(name).arguments.get("resolution", 256)))
+            resolution = resolution or pixels_of(name)
         examples, codec = material(how, data, tokenizer, out, resolution, skip_bad, device)
         check_kind(how.kind, codec)
         assert isinstance(codec, Known)
@@ -90,6 +90,11 @@ def training(name: str) -> Callable[..., None]:
 
     recipe.__doc__ = how.text(name)
     return recipe
+
+
+def pixels_of(name: str) -> int:
+    """Per side, of a published system."""
+    return int(str(published(name).arguments.get("resolution", 256)))
 
 
 def material(
@@ -125,11 +130,13 @@ def take_weights(system: System, kind: str, start: Path) -> None:
 def described(
     name: str, examples: CodeCache | Fresh, codec: Known, depth: int | None, width: int | None
 ) -> FolderConfig:
-    """The published system, with the data's number of classes; or, smaller or with another tokenizer, its like."""
+    """The published system, with the data's number of classes; or, smaller, with another tokenizer or number of pixels,
+    its like."""
     config, how = published(name), TRAININGS[name]
     classes = class_names(examples)
     plain = build(config).tokenizer
-    if depth is None and width is None and arguments_of(codec) == arguments_of(plain):  # type: ignore[arg-type]
+    as_published = resolution_of(examples) == pixels_of(name) and depth is None and width is None
+    if as_published and arguments_of(codec) == arguments_of(plain):  # type: ignore[arg-type]
         count = classes if isinstance(classes, int) else len(classes)
         return FolderConfig(config.system, {**config.arguments, "classes": count})
     size = SIZES[how.kind][str(config.arguments["size"])]
