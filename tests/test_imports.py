@@ -16,7 +16,7 @@ LAYERS = (
     ("errors",),
     (
         "files", "progress", "meta", "precision", "grid", "sampling", "schedule", "noise", "order", "locality",
-        "planners", "canvas", "guidance",
+        "planners", "canvas", "guidance", "packed",
     ),
     ("output", "chart", "data", "weights", "weights.config", "weights.folder", "weights.keys"),
     ("predict", "diffusion", "flow", "tokenizer", "model", "cache"),

@@ -23,7 +23,7 @@ from parvis.prompting import Prompts
 from parvis.request import Request
 from parvis.results import Images, Step
 from parvis.system import System
-from parvis.tokenizer.packed import pack_convolutions
+from parvis.tokenizer.packing import pack_convolutions
 from parvis.weights.catalog import locate
 from parvis.weights.config import FolderConfig
 from parvis.weights.folder import load_config

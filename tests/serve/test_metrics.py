@@ -89,7 +89,7 @@ def test_no_memory_on_a_cpu_is_told_as_what_it_is() -> None:
     """PyTorch has an error of its own for devices only."""
     with pytest.raises(RuntimeError, match="can't allocate memory") as caught:
         torch.empty(1 << 60, dtype=torch.uint8)
-    for error in (caught.value, torch.OutOfMemoryError("CUDA out of memory"), MemoryError()):
-        refused = refusal(error)
+    for raised in (caught.value, torch.OutOfMemoryError("CUDA out of memory"), MemoryError()):
+        refused = refusal(raised)
         assert (refused.status, refused.code) == (503, "engine_oom") and refused.headers["Retry-After"]
     assert refusal(RuntimeError("shape mismatch")).status == 500

@@ -28,7 +28,7 @@ from parvis.model.linear import PackedLinear, pack, packing_problem, rung
 from parvis.model.sight import Padded
 from parvis.system import System
 from parvis.tokenizer.base import Tokenizer
-from parvis.tokenizer.packed import PackedConv, convolution_problem, pack_convolutions
+from parvis.tokenizer.packing import PackedConv, convolution_problem, pack_convolutions
 
 VECTOR = 32
 """Elements that the widest vector path takes at a time (AVX-512, float32, two registers)."""

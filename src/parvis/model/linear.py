@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parvis.errors import UsageError
+from parvis.packed import Packed
 
 _log = logging.getLogger(__name__)
 
@@ -101,12 +101,10 @@ def _self_test(dtype: torch.dtype) -> float:
     return float(torch.stack(errors).max())
 
 
-class PackedLinear(nn.Module):
+class PackedLinear(Packed):
     """``nn.Linear`` for inference, its weight held packed only (CPU; float32 or bfloat16).
 
-    Any leading shape, contiguous or not. It cannot be trained, cast or moved: load, cast and move first, pack last.
-    ``state_dict()``, ``copy.deepcopy`` and ``pickle`` unpack the weight: what is saved is an ordinary linear layer's.
-    Loading into a packed layer is refused.
+    Any leading shape, contiguous or not.
 
     Args:
         weight: [out_features, in_features]; not kept.
@@ -116,22 +114,16 @@ class PackedLinear(nn.Module):
         UsageError: weights of this kind cannot be packed here (:func:`packing_problem`).
     """
 
-    bias: Tensor | None
+    kind = "linear layer"
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        super().__init__()
         problem = f"its weight is on {weight.device}" if weight.device.type != "cpu" else packing_problem(weight.dtype)
         if problem is not None:
             raise UsageError(f"this linear layer cannot be packed: {problem}; pack() leaves such layers as they are")
+        super().__init__(_reorder(weight.detach()), weight.dtype, bias)
         self.out_features, self.in_features = weight.shape
-        self.dtype = weight.dtype
-        self._packed = _reorder(weight.detach())
-        self.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach(), requires_grad=False))
-        self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.requires_grad and torch.is_grad_enabled():
-            raise UsageError("a packed model only infers: run it under torch.inference_mode(), or train before packing")
         try:
             rows = x.shape[:-1].numel()
             if rows == rung(rows):
@@ -143,42 +135,11 @@ class PackedLinear(nn.Module):
                 f"packed linear layer {self.extra_repr()} was given {tuple(x.shape)} of {x.dtype} on {x.device}"
             ) from error
 
-    def unpack(self) -> Tensor:
-        """The weight as it was, [out_features, in_features]: a new tensor."""
-        weight: Tensor = self._packed.to_dense()
-        return weight
-
     def extra_repr(self) -> str:
         return f"{self.in_features} -> {self.out_features}, bias={self.bias is not None}, {self.dtype}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PackedLinear, (self.unpack(), self.bias)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PackedLinear:
-        """``to``, ``float``, ``cuda`` and the like: allowed where they would change nothing."""
-        probe = fn(torch.empty(0, dtype=self.dtype))
-        if probe.dtype != self.dtype or probe.device.type != "cpu":
-            raise UsageError(
-                f"a packed linear layer ({self.dtype}, cpu) cannot become {probe.dtype} on {probe.device}: "
-                "cast and move the model before it is packed"
-            )
-        return self
-
-    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        destination[prefix + "weight"] = self.unpack()
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        error_msgs.append(f"{prefix}weight: this layer is packed; load the weights before the model is packed")
 
 
 def pack(module: nn.Module, least: int = LEAST) -> nn.Module:

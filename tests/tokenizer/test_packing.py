@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from parvis.errors import UsageError
-from parvis.tokenizer.packed import PackedConv, convolution_problem, pack_convolutions
+from parvis.tokenizer.packing import PackedConv, convolution_problem, pack_convolutions
 from toys import EVERY, toy
 
 pytestmark = pytest.mark.skipif(convolution_problem() is not None, reason=str(convolution_problem()))

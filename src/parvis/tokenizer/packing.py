@@ -11,7 +11,6 @@ reason (:func:`convolution_problem`) where they are missing or wrong. Legend: B 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parvis.errors import UsageError
+from parvis.packed import Packed
 
 _TOLERANCE = 1e-5  # of the largest output
 
@@ -81,67 +80,28 @@ def _self_test() -> float:
     return float(torch.stack(errors).max())
 
 
-class PackedConv(nn.Module):
+class PackedConv(Packed):
     """``nn.Conv2d`` for inference in float32 on a CPU, its weight held packed only.
-
-    It cannot be trained, cast or moved. ``state_dict()``, ``copy.deepcopy`` and ``pickle`` unpack the weight: what is
-    saved is an ordinary convolution's. Loading into a packed convolution is refused.
 
     Args:
         weight: [out, in / groups, h, w]; not kept. bias: [out] or ``None``. way: stride, padding, dilation, groups.
     """
 
-    bias: Tensor | None
+    kind = "convolution"
 
     def __init__(self, weight: Tensor, bias: Tensor | None, way: Way) -> None:
-        super().__init__()
-        self.way = way
-        self._packed = _reorder(weight.detach(), way)
-        self.register_parameter("bias", None if bias is None else nn.Parameter(bias.detach(), requires_grad=False))
-        self.eval()
+        super().__init__(_reorder(weight.detach(), way), weight.dtype, bias)
+        self.way, self.shape = way, weight.shape
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        if x_BCHW.requires_grad and torch.is_grad_enabled():
-            raise UsageError("a packed tokenizer only infers: run it under torch.inference_mode(), or train unpacked")
         return _product(x_BCHW, self._packed, self.bias, self.way)
 
-    def unpack(self) -> Tensor:
-        """The weight as it was: a new tensor."""
-        weight: Tensor = self._packed.to_dense()
-        return weight
-
     def extra_repr(self) -> str:
-        out, fan_in, height, width = self._packed.shape
+        out, fan_in, height, width = self.shape
         return f"{fan_in} -> {out}, {height}x{width}, bias={self.bias is not None}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PackedConv, (self.unpack(), self.bias, self.way)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PackedConv:
-        """``to``, ``float``, ``cuda`` and the like: allowed where they would change nothing."""
-        probe = fn(torch.empty(0))
-        if probe.dtype != torch.float32 or probe.device.type != "cpu":
-            raise UsageError(
-                f"a packed convolution (float32, cpu) cannot become {probe.dtype} on {probe.device}: "
-                "cast and move the tokenizer before it is packed"
-            )
-        return self
-
-    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        destination[prefix + "weight"] = self.unpack()
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        error_msgs.append(f"{prefix}weight: this convolution is packed; load the weights before it is packed")
 
 
 def pack_convolutions(module: nn.Module) -> nn.Module:
