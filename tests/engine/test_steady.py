@@ -10,12 +10,15 @@ import torch
 from torch import nn
 
 import parvis
+from parvis.canvas import Canvas
 from parvis.engine.engine import Engine
-from parvis.engine.steady import GRAIN, VECTOR, _even, steady, unsteady
+from parvis.engine.steady import GRAIN, VECTOR, _even, shares, steady, unsteady
+from parvis.engine.studio import decoded
 from parvis.engine.work import Work
 from parvis.generate import generate
 from parvis.model.linear import PackedLinear, packing_available
 from parvis.request import Request
+from parvis.tokenizer.vqgan import VQGAN, VQConfig
 from serving import CPU, Drawer, drawn
 from toys import EVERY, given, toy
 
@@ -45,6 +48,33 @@ def test_no_thread_has_elements_left_over(threads: int, widths: tuple[int, ...])
             shares = -(-count * width // used)
             assert shares % VECTOR == 0 and count * width % VECTOR == 0
     assert _even(7, (32, 64), 1) == 8 and _even(48, (32, 64), 1) == 48
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(1, [1, 2, 3, 8]), (2, [2, 2, 4, 8]), (3, [1, 1, 1, 1])])
+def test_every_thread_decodes_whole_pictures(
+    threads: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    wide, narrow = (VQGAN(VQConfig(channels=c, multipliers=(1,), groups=4)) for c in (32, 8))
+    assert [shares(wide, pictures) for pictures in (1, 2, 3, 8)] == expected
+    assert [shares(narrow, pictures) for pictures in (1, 2, 3, 8)] == [1, 1, 1, 1]
+
+
+@needs_packing
+@pytest.mark.parametrize("name", [*EVERY, "emoji-64"])
+def test_a_picture_is_decoded_alike_with_any_number_of_others(name: str) -> None:
+    system = steady(toy(name) if name in EVERY else parvis.load(name, device="cpu", precision="fp32").system)
+    tokenizer, shape = system.tokenizer, (17, system.grid.tokens)
+    if tokenizer.channels is None:
+        values = torch.randint(tokenizer.vocabulary, shape)
+    else:
+        values = torch.randn(*shape, tokenizer.channels)
+    canvases = [Canvas(row[None], torch.ones(1, shape[1], dtype=torch.bool)) for row in values]
+    alone = [decoded(system, [canvas])[0] for canvas in canvases]
+    for count in (2, 3, 8, 9, 17):
+        together = decoded(system, canvases[:count])
+        assert len(together) == count
+        assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=False)), count
 
 
 @needs_packing

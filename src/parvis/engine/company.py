@@ -10,13 +10,13 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from parvis.engine.abreast import answered
 from parvis.engine.metrics import Metrics
 from parvis.engine.studio import decoded, drawn
 from parvis.engine.task import House, Task
 from parvis.engine.ticket import Cancelled, Done, Ending, Failed
 from parvis.engine.work import Budget
 from parvis.errors import UsageError
-from parvis.model.abreast import answered
 from parvis.model.base import Model
 from parvis.model.feed import Gather, Question
 

@@ -87,11 +87,16 @@ def unsteady(system: System, device: torch.device) -> str | None:
     return None
 
 
-def shares(pictures: int) -> int:
-    """How many pictures to decode where so many are wanted: every thread takes as many. Beyond two threads one at a
-    time, for then an elementwise function's shares may end within a picture."""
+def shares(tokenizer: Tokenizer, pictures: int) -> int:
+    """How many pictures to decode in one run where so many are wanted: every thread takes as many.
+
+    One at a time beyond two threads, and where a layer's channels are no whole vectors: then an elementwise function's
+    share may end, or its leftovers lie, within a picture.
+    """
     threads = torch.get_num_threads()
-    return -(-pictures // threads) * threads if threads <= 2 else 1
+    if threads > 2 or any(isinstance(m, nn.GroupNorm) and m.num_channels % VECTOR for m in tokenizer.modules()):
+        return 1
+    return -(-pictures // threads) * threads
 
 
 def even(model: Model) -> Padded:

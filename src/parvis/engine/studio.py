@@ -51,7 +51,8 @@ def _codes(wishes: Sequence[Draw]) -> list[Tensor]:
 def decoded(system: System, canvases: Sequence[Canvas]) -> list[Tensor]:
     """Pixels float32 [1, 3, H, W] of canvases of one picture each; not clamped."""
     values = torch.cat([canvas.values for canvas in canvases])
-    some = shares(min(len(values), TOGETHER))
+    some = min(len(values), TOGETHER)
+    some = shares(system.tokenizer, some) if values.device.type == "cpu" else some
     surplus = -len(values) % some
     values = torch.cat([values, values[-1:].expand(surplus, *values.shape[1:])])
     drawn = [pixels(system, Canvas(part, part)) for part in values.chunk(len(values) // some)]

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from parvis.cache.store import joined
+from parvis.engine.steady import VECTOR
 from parvis.model.base import Model
 from parvis.model.context import Context
 from parvis.model.feed import Gather, Question
@@ -39,8 +40,11 @@ def answered(model: Model, questions: Sequence[Question], gather: Gather) -> lis
 
 
 def _place(question: Question) -> object:
-    """What questions that can be merged have in common."""
+    """What questions that can be merged have in common. Where norms are made anew in every pass (there is a time), an
+    activation goes over whole vectors of each image, or the question stays by itself."""
     context = question.context
+    if question.time is not None and context.vector is not None and context.vector.shape[-1] % VECTOR:
+        return id(question)
     return (
         id(question.rows), question.time, context.copies, len(context.modulation),
         question.view_BnC is None, context.visible is None, context.vector is None, question.cache is None,
