@@ -346,3 +346,31 @@ def test_an_idle_engine_wakes(started: Engine) -> None:
     metrics = started.metrics()
     assert metrics.steps == metrics.step_seconds.count >= 2 and metrics.tokens == 48
     assert metrics.passes >= metrics.steps and metrics.batch.mean == 1
+
+
+def test_no_more_than_three_groups_of_a_kind_and_nobody_else_waits_for_them() -> None:
+    one = engine(budget=Budget(slots=20))
+
+    def like(steps: int = 12) -> Ticket:
+        return one.submit(Work(NAME, Request(torch.tensor([1]), (1,), steps)))
+
+    def running() -> int:
+        return one.metrics().running
+
+    first = [like()]
+    for count in (1, 2, 3):
+        one.step()
+        assert running() == count
+        first.append(like())
+    first.append(like())
+    one.step()
+    assert running() == 3, "a fourth group waits"
+    other = like(steps=5)
+    one.step()
+    assert running() == 4 and one.metrics().waiting == 2, "another kind passes by"
+    for _ in range(8):
+        one.step()
+    assert ended(other) == ended(first[0]) == ended(first[1]) == "Done"
+    assert running() == 3 and one.metrics().waiting == 0, "the two that waited came in together"
+    run(one)
+    assert {ended(ticket) for ticket in first} == {"Done"} and settled(one)

@@ -24,6 +24,10 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 U = TypeVar("U")
 
+GROUPS = 3
+"""Groups of like requests, each at a pass of its own, beyond which newcomers wait for one to end: more groups of fewer
+requests cost more than the wait."""
+
 
 class Company:
     """Requests side by side, one pass of each at a time. Used by one thread.
@@ -35,6 +39,12 @@ class Company:
     def __init__(self, budget: Budget, gather: Callable[[Model], Gather], metrics: Metrics) -> None:
         self.budget, self.gather, self.metrics = budget, gather, metrics
         self.tasks: list[Task] = []
+
+    def crowded(self, task: Task) -> bool:
+        """Whether a request had better wait for the next of its kind: :data:`GROUPS` groups of them are under way, each
+        at a pass of its own. Those that come in at the same step are one group."""
+        passes = {other.passes for other in self.tasks if other.kind == task.kind}
+        return len(passes) >= GROUPS and 0 not in passes
 
     def welcome(self, task: Task) -> bool:
         """Let a request in, or say that there is no room for it yet (``False``). One that fails as it begins, or that

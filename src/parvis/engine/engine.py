@@ -176,15 +176,15 @@ class Engine:
 
     def _admit(self) -> None:
         """Those whose turn it is come in. The first in line is not passed over for one that needs less room, or it
-        would wait for ever."""
+        would wait for ever; only for one of another kind, where its own is crowded, which ends."""
         came = 0
         while True:
             with self._lock:
-                task = self._waiting.first() if len(self._waiting) else None
+                task = next((one for one in self._waiting if not self._company.crowded(one)), None)
             if task is None or not self._company.welcome(task):
                 break
             with self._lock:
-                self._waiting.take()
+                self._waiting.take(task)
             came += 1
         with self._lock:
             places = list(enumerate(self._waiting)) if came else []

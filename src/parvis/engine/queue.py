@@ -22,20 +22,13 @@ class FairQueue(Generic[T]):
     def put(self, key: str, item: T) -> None:
         self._lines.setdefault(key, deque()).append(item)
 
-    def first(self) -> T:
-        """Whose turn it is; stays so until taken or discarded. Raises IndexError where nobody waits."""
-        for line in self._lines.values():
-            return line[0]
-        raise IndexError("nobody waits")
-
-    def take(self) -> T:
-        """The first, who leaves; the turn goes to the next key."""
-        item = self.first()
-        key, line = self._lines.popitem(last=False)
-        line.popleft()
-        if line:
-            self._lines[key] = line
-        return item
+    def take(self, item: T) -> None:
+        """``item``, who waits, leaves, and its key has had its turn."""
+        key, line = next((key, line) for key, line in self._lines.items() if any(one is item for one in line))
+        del self._lines[key]
+        left = deque(one for one in line if one is not item)
+        if left:
+            self._lines[key] = left
 
     def discard(self, which: Callable[[T], bool]) -> list[T]:
         """All of whom ``which`` is true leave."""

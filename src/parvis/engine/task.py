@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -63,6 +64,15 @@ class Task:
     done: bool = False
     cost: int = 0
     _going: _Going | None = None
+
+    @cached_property
+    def kind(self) -> object:
+        """What it has in common with requests that could share every pass with it. One with known tokens is alone of
+        its kind."""
+        asked = self.work.request
+        scale = self.house.system.preset.guidance if asked.guidance is None else asked.guidance
+        own = None if asked.known is None else id(asked)
+        return self.house, asked.steps, asked.order, scale == 1.0, own
 
     @property
     def begun(self) -> bool:
