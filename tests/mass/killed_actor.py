@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import ray
 
+import small_ray
 from parvis.errors import TrainingError
 from parvis.mass.actors import Drawer, with_ray
 
@@ -43,10 +45,12 @@ class Doomed(Drawer):
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=2, object_store_memory=100 << 20, include_dashboard=False, log_to_driver=False)
-    with_ray(ROOT / "one", 1, "cpu", 8)
-    with_ray(ROOT / "three", 3, None, 8, drawer=mortal(str(ROOT / "mark")))
-    try:
-        with_ray(ROOT / "dead", 2, "cpu", 8, drawer=Doomed)
-    except TrainingError as error:
-        (ROOT / "told").write_text(str(error))
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        small_ray.start(Path(folder))
+        with_ray(ROOT / "one", 1, "cpu", 8)
+        with_ray(ROOT / "three", 3, None, 8, drawer=mortal(str(ROOT / "mark")))
+        try:
+            with_ray(ROOT / "dead", 2, "cpu", 8, drawer=Doomed)
+        except TrainingError as error:
+            (ROOT / "told").write_text(str(error))
+        ray.shutdown()

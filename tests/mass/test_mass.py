@@ -282,7 +282,7 @@ def test_rays_actors_draw_the_same_though_one_is_killed(models: Path, tmp_path: 
         begun(models, tmp_path / name, 24, 2)
     work(tmp_path / "here", device="cpu")
     script = Path(__file__).with_name("killed_actor.py")
-    where = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}", "OMP_NUM_THREADS": "1"}
+    where = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path)], env=where, capture_output=True, text=True, timeout=500
     )

@@ -154,7 +154,7 @@ def cluster() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="ray"))  # Ray's sockets lie there: a long name would be too long for them
     call = [sys.executable, str(Path(__file__).with_name("replicas.py"))]
     call += [json.dumps({"model": "emoji-64", "replicas": 2, "grace": 5}), str(port), str(folder)]
-    where = {**os.environ, VARIABLE: KEY, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    where = {**os.environ, VARIABLE: KEY, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
     with (folder / "said").open("w") as said:
         process = subprocess.Popen(
             call, env=where, stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT, text=True

@@ -79,7 +79,7 @@ def with_ray(
         return
     guest = ray.is_initialized()
     if not guest:
-        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+        _start(ray)
     try:
         for low, high in _drawn(ray, data, out, workers, device, batch, drawer):
             if told is not None:
@@ -92,6 +92,17 @@ def with_ray(
         shutil.rmtree(out / STARTS, ignore_errors=True)
         if not guest:
             ray.shutdown()
+
+
+def _start(ray: Any) -> None:
+    """Ray's errors here are of all kinds."""
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    except Exception as error:
+        raise TrainingError(
+            f"Ray does not start, or is not where RAY_ADDRESS says ({type(error).__name__}: {error}); try again, or "
+            "leave --ray out"
+        ) from error
 
 
 def _drawn(
