@@ -13,6 +13,7 @@ import tarfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -299,4 +300,17 @@ def test_without_ray_it_says_how_to_get_it(models: Path, tmp_path: Path, monkeyp
     begun(models, tmp_path / "out")
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"pip install 'parvis\[ray\]'"):
+        with_ray(tmp_path / "out", 2, "cpu", 4)
+
+
+def test_a_ray_that_does_not_start_is_no_traceback(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**how: Any) -> None:
+        raise ConnectionError("nobody there")
+
+    begun(models, tmp_path / "out")
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False, init=init))
+    monkeypatch.setitem(sys.modules, "ray.data", SimpleNamespace())
+    with pytest.raises(TrainingError, match=r"RAY_ADDRESS.*ConnectionError: nobody there"):
         with_ray(tmp_path / "out", 2, "cpu", 4)
