@@ -41,8 +41,16 @@ class Apart:
     @property
     def memory(self) -> float:
         """MiB that it has in memory now."""
+        return self._status("VmRSS")
+
+    @property
+    def most(self) -> float:
+        """MiB, the most that it ever had."""
+        return self._status("VmHWM")
+
+    def _status(self, name: str) -> float:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+        return int(status.split(f"{name}:")[1].split()[0]) / 1024
 
     @property
     def sockets(self) -> int:

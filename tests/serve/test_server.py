@@ -106,6 +106,13 @@ def test_a_full_queue_is_told_at_once(server: Server, service: Service, monkeypa
             thread.join(60)
 
 
+def test_a_short_answer_comes_at_once_on_an_old_connection(server: Server) -> None:
+    """Its body does not wait until the client has confirmed the headers (Nagle's rule, 40 ms)."""
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        seconds = sorted(client.get("/health").elapsed.total_seconds() for _ in range(24))
+    assert seconds[6] < 0.03  # the slow ones say more of a busy machine than of the server
+
+
 def test_more_pictures_than_fit_are_none(server: Server, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     slow(service, monkeypatch, 0.1)
     answer = httpx.post(server.url + GENERATE, json={**RED, "n": 10}, timeout=60)

@@ -58,8 +58,8 @@ async def trickle(port: int) -> tuple[float, bytes]:
         return time.perf_counter() - start, b""
 
 
-async def ordinary(port: int, count: int) -> list[float]:
-    """The seconds of ``count`` pictures for four clients that do not dawdle."""
+async def ordinary(port: int, count: int, clients: int = 4) -> list[float]:
+    """The seconds of ``count`` pictures for clients that do not dawdle."""
     numbers, seconds = iter(range(count)), list[float]()
 
     async def client() -> None:
@@ -68,13 +68,14 @@ async def ordinary(port: int, count: int) -> list[float]:
             assert answer.status == 200 and not answer.failure
             seconds.append(answer.seconds)
 
-    await asyncio.gather(*(client() for _ in range(4)))
+    await asyncio.gather(*(client() for _ in range(clients)))
     return seconds
 
 
 async def dawdling(server: Apart, readers: int, trickles: int, count: int) -> dict[str, Any]:
     """Readers and trickles beside ordinary clients, measured before, and while the pictures of all are drawn and only
     the dawdling goes on."""
+    await ordinary(server.port, 4 * count, clients=32)
     before, memory = await ordinary(server.port, count), server.memory
     start = time.perf_counter()
     reading = [asyncio.create_task(reader(server.port, READERS[which % 2])) for which in range(readers)]

@@ -101,11 +101,11 @@ def test_a_little_of_everything(server: Apart) -> None:
 
 
 @LONG
-@pytest.mark.parametrize("model", ["toy", "emoji-64"])
-def test_two_thousand_requests(model: str, models: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("model", "warm"), [("toy", 1000), ("emoji-64", 500)])
+def test_two_thousand_requests(model: str, warm: int, models: Path, tmp_path: Path) -> None:
     folder = models / "toy" if model == "toy" else model
     with apart(folder, tmp_path / "log") as server:
-        found = asyncio.run(soak(server, model, 1000, 2000))
+        found = asyncio.run(soak(server, model, warm, 2000))
         counts = settled(server)
     report("soak", model=model, **found, failed=counts['request_success_total{finished_reason="failed"}'])
     assert found["wrong"] == []
