@@ -1,5 +1,6 @@
-"""The wrong requests of ``hostile.py`` over a socket, and larger ones: refused quickly, in bounded memory. The server opens
-no connection, runs nothing, and reads no file that is not its own.
+"""The wrong requests of ``hostile.py`` over a socket, and larger ones: refused quickly, in bounded memory.
+
+The server opens no connection, runs nothing, and reads no file that is not its own.
 """
 
 from __future__ import annotations

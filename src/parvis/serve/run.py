@@ -106,8 +106,8 @@ def _bound(host: str, port: int) -> socket.socket:
         )
     except OSError as error:
         raise ServingError(f"cannot listen at {host}, port {port}: {error.strerror}; give another --port") from error
-    # Connections have these from here. Without the second, which asyncio sets only on sockets that name their protocol, the
-    # body of a short answer waits 40 ms for the client to confirm its headers.
+    # Connections have these from here. Without the second, which asyncio sets only on sockets that name their protocol,
+    # the body of a short answer waits 40 ms for the client to confirm its headers.
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD)
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return bound
