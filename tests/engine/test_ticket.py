@@ -92,6 +92,30 @@ def test_following_in_asyncio() -> None:
     assert kinds(asyncio.run(asyncio.wait_for(read(), 10)))[-2:] == ["Partial", "Done"]
 
 
+def test_quiet_events_wake_nobody_and_are_told_with_the_next() -> None:
+    async def main() -> None:
+        ticket, woken, told = Ticket(), list[None](), list[Event]()
+
+        async def read() -> None:
+            async for event in ticket.follow(quiet=(Queued, Step)):
+                told.append(event)
+
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0)
+        heard = ticket._heard
+        ticket._heard = lambda: (woken.append(None), heard())
+        for position in range(9, 0, -1):
+            ticket.put(Queued(position))
+        ticket.put(step(1))
+        await asyncio.sleep(0.02)
+        assert not woken and not told
+        ticket.put(DONE)
+        await asyncio.wait_for(reading, 10)
+        assert len(woken) == 1 and kinds(told) == ["Step", "Done"]
+
+    asyncio.run(main())
+
+
 def test_a_reader_that_leaves_cancels() -> None:
     async def leave(ticket: Ticket) -> None:
         ticket.put(step(1))

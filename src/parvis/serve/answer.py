@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from parvis.engine.ticket import Cancelled, Done, Ending, Event, Failed, Partial, Step, Ticket
+from parvis.engine.ticket import Cancelled, Done, Ending, Event, Failed, Partial, Queued, Step, Ticket
 from parvis.errors import RequestCancelled
 from parvis.serve.asking import Errand
 from parvis.serve.pictures import encode
@@ -24,7 +24,7 @@ async def events(tickets: Sequence[Ticket], steps: bool = False) -> AsyncGenerat
     latest: dict[int, Step] = {}
 
     async def listen(index: int, ticket: Ticket) -> None:
-        async for event in ticket.follow():
+        async for event in ticket.follow(quiet=(Queued,) if steps else (Queued, Step)):
             if isinstance(event, Partial | Ending):
                 told.put_nowait((index, event))
             elif steps and isinstance(event, Step):

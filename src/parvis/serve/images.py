@@ -56,9 +56,10 @@ def images(service: Service) -> APIRouter:
 
 async def _draw(service: Service, request: Request, asked: Asked, files: Mapping[str, bytes] | None = None) -> Response:
     key = request.client.host if request.client else ""
-    errand = await asyncio.to_thread(prepare, service, asked, key, files)
-    _note(service, request, errand)
-    tickets = service.submit(errand.works)
+    with service.place():
+        errand = await asyncio.to_thread(prepare, service, asked, key, files)
+        _note(service, request, errand)
+        tickets = service.submit(errand.works)
     if asked.stream:
         return stream(service, errand, tickets, request.state.request_id)
     answer = await unless_gone(request, pictures(errand, tickets))

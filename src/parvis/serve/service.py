@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from parvis.engine.engine import Engine
 from parvis.engine.ticket import Ticket
 from parvis.engine.work import Budget, Work
-from parvis.errors import EngineStopped, QueueFull, UsageError
+from parvis.errors import EngineStopped, UsageError
 from parvis.pipeline import Pipeline, load
 from parvis.serve.errors import Refused
 from parvis.serve.settings import Settings
@@ -38,7 +39,7 @@ class Service:
         self.engine = Engine(self.models, budget=budget, queue=queue)
         self.here = 0
         self.rejected: Counter[str] = Counter()
-        self._draining = False
+        self._draining, self._coming = False, 0
 
     @property
     def ready(self) -> bool:
@@ -63,17 +64,26 @@ class Service:
             )
         return name, self.models[name]
 
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place in the queue for one who is about to be prepared and submitted, so that nobody is prepared in vain:
+        under load that takes all the time that those would need who are drawn. Raises as :meth:`welcome`."""
+        self.welcome()
+        self._coming += 1
+        try:
+            yield
+        finally:
+            self._coming -= 1
+
     def welcome(self) -> None:
-        """Refuses at once, before a request is prepared, what :meth:`submit` would refuse.
+        """Refuses at once, before a request is read, what :meth:`submit` would refuse.
 
         Raises:
             EngineStopped: nothing is taken any more. QueueFull: too many wait already.
         """
         if not self.ready:
             raise EngineStopped("the server is starting, stopping or broken and takes no requests; ask again later")
-        now = self.engine.metrics()
-        if now.waiting >= self.engine.limit:
-            raise QueueFull(now.waiting, max(1.0, now.request_seconds.mean))
+        self.engine.check_room(self._coming)
 
     def submit(self, works: Sequence[Work]) -> list[Ticket]:
         """Queue all of them, or none.
