@@ -23,6 +23,7 @@ from parvis.train.estimate import Estimate, Measured, Step, measure, on_line, wh
 from recipes.families import objective
 from recipes.published import SIZES
 from recipes.settings import IMAGENET, TRAININGS
+from recipes.small import BATCH, STEPS
 
 DEPTHS = (2, 4)
 """Numbers of blocks that are measured."""
@@ -51,6 +52,8 @@ class Plan:
     epochs: float | None = None
     """Of the published training over ``pictures``."""
     pictures: int = IMAGENET
+    steps: int | None = None
+    """Of a small recipe."""
     average: bool = True
 
 
@@ -58,7 +61,8 @@ def plan_of(name: str) -> Plan:
     """The plan of a small recipe, a published training or a published system. Raises UnknownName."""
     kind = name.removesuffix("-small")
     if kind != name and kind in KINDS:
-        return Plan(kind, 6, lambda depth: small(kind, 64, depth=depth, tokenizer=CODECS.get(kind, VQ)), 16)
+        build = lambda depth: small(kind, 64, depth=depth, tokenizer=CODECS.get(kind, VQ))  # noqa: E731
+        return Plan(kind, 6, build, BATCH, steps=STEPS)
     if name not in PUBLISHED:
         raise UnknownName("recipe or published system", name, [*(f"{kind}-small" for kind in KINDS), *PUBLISHED])
     config, how = published(name), TRAININGS.get(name)

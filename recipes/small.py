@@ -37,6 +37,7 @@ ABOUT = {
     "var": "VAR: coarse to fine (needs a multiscale-small tokenizer); classes from the data.",
     "xar": "xAR: cells of latents by flow matching (needs a kl-small tokenizer); classes from the data.",
 }
+STEPS, BATCH = 6000, 16
 DROP = 0.1
 """Share of classes replaced by the null class, for guidance."""
 
@@ -50,8 +51,8 @@ def of_family(kind: str) -> Callable[..., None]:
         *,
         tokenizer: Path | None = None,
         resolution: int | None = None,
-        steps: int = 6000,
-        batch: int = 16,
+        steps: int = STEPS,
+        batch: int = BATCH,
         lr: float = 1e-3,
         depth: int = 6,
         width: int = 256,

@@ -24,7 +24,7 @@ from parvis.weights.config import FolderConfig
 from recipes.captions import texts_of
 from recipes.common import Cut, codes_of, rebuilt, run
 from recipes.families import check_kind, initialise, objective
-from recipes.small import DROP, settings
+from recipes.small import BATCH, DROP, STEPS, settings
 
 ABOUT = {
     "lpd": "LPD from captions: any order, groups that grow; words from the data.",
@@ -41,8 +41,8 @@ def of_kind(kind: str) -> Callable[..., None]:
         *,
         tokenizer: Path | None = None,
         resolution: int | None = None,
-        steps: int = 6000,
-        batch: int = 16,
+        steps: int = STEPS,
+        batch: int = BATCH,
         lr: float = 1e-3,
         depth: int = 6,
         width: int = 256,

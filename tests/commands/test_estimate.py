@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from parvis.systems.small import KINDS, small
 from parvis.train.estimate import measure
 from parvis.train.optim import optimizers
 from recipes import plan as plans
+from recipes.small import SMALL
 
 Capture = pytest.CaptureFixture[str]
 
@@ -72,7 +74,8 @@ def test_the_plans_of_published_trainings_and_of_small_recipes() -> None:
     whole = sum(p.numel() for p in build(published("lpd-l-256")).models["main"].parameters())
     assert thin[0] + (thin[1] - thin[0]) * 11 == whole
     for kind in KINDS:
-        assert plans.plan_of(f"{kind}-small").kind == kind
+        own, taken = plans.plan_of(f"{kind}-small"), signature(SMALL[f"{kind}-small"]).parameters
+        assert (own.kind, own.steps, own.batch) == (kind, taken["steps"].default, taken["batch"].default)
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("recipe", help="a recipe (lpd-small, lpd-l-256) or a published system")
     parser.add_argument("--batch", type=int, help="pictures per step; the recipe's own unless given")
     parser.add_argument("--accumulate", type=int, default=1, help="parts in which a step is taken (%(default)s)")
-    parser.add_argument("--steps", type=int, help="steps of the whole run; the published number unless given")
+    parser.add_argument("--steps", type=int, help="of the whole run; the recipe's or the published number unless given")
     parser.add_argument("--tflops", type=float, help="time by arithmetic at this sustained speed, not as measured here")
     parser.add_argument("--device", default="cpu", help="where to measure, in PyTorch's words (%(default)s)")
     add_json(parser)
@@ -74,7 +74,7 @@ def told(args: argparse.Namespace) -> dict[str, Any]:
     facts = {**asdict(found), "total": found.total, "batch": batch, "accumulate": args.accumulate}
     facts["flops"] *= batch / found.batch
     facts["seconds"] = facts["flops"] / (args.tflops * 1e12) if args.tflops else found.seconds * batch / found.batch
-    steps = args.steps or (plan.epochs and round(plan.epochs * plan.pictures / batch))
+    steps = args.steps or plan.steps or (plan.epochs and round(plan.epochs * plan.pictures / batch))
     return facts | {"steps": steps, "hours": steps * facts["seconds"] / 3600 if steps else None, "device": args.device}
 
 
