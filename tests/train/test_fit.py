@@ -148,6 +148,19 @@ def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any], told: str
         dataclasses.replace(CONFIG, **wrong)
 
 
+def test_a_run_may_be_made_shorter_once_its_warm_up_is_over(tmp_path: Path) -> None:
+    plain = {"schedule": "wsd", "decay": 0.25}
+    run(tmp_path, until=4, steps=12, warmup=4, **plain)
+    with pytest.raises(TrainingError, match="warmup: there 4, now 5"):
+        run(tmp_path, steps=8, warmup=5, **plain)  # not over yet
+    shorter, end = run(tmp_path, steps=8, warmup=2, **plain)
+    whole, _ = run(steps=8, warmup=4, **plain)
+    assert end.step == 8 and same(shorter, whole)
+    run(tmp_path / "cosine", until=4, warmup=4)
+    with pytest.raises(TrainingError, match="warmup: there 4, now 2"):
+        run(tmp_path / "cosine", warmup=2)
+
+
 def test_checkpoints_keep_the_last_two_and_metrics_are_written(tmp_path: Path) -> None:
     run(tmp_path, steps=10, checkpoint_every=2)
     assert steps_of(tmp_path / "checkpoints") == [8, 10]

@@ -85,6 +85,16 @@ def save_checkpoint(
     return target
 
 
+def differing(now: Mapping[str, Any], before: Mapping[str, Any], step: int) -> list[str]:
+    """Names of the settings in which two runs differ, as far as it matters from ``step`` on: a warm-up that is over in
+    both does not, where the rate behind it is constant at first."""
+    names = [name for name in sorted({*now, *before}) if now.get(name) != before.get(name)]
+    over = step >= max(run.get("warmup", 0) for run in (now, before))
+    if over and now.get("schedule") in ("wsd", "wsd-cosine"):
+        names = [name for name in names if name != "warmup"]
+    return names
+
+
 def load_checkpoint(
     path: Path,
     model: nn.Module,
@@ -99,7 +109,7 @@ def load_checkpoint(
     """
     try:
         state: dict[str, Any] = json.loads((path / "state.json").read_text())
-        differ = [k for k in sorted({*run, *state["run"]}) if run.get(k) != state["run"].get(k)]
+        differ = differing(run, state["run"], int(state["step"]))
         if differ:
             told = "; ".join(f"{k}: there {state['run'].get(k)!r}, now {run.get(k)!r}" for k in differ)
             raise TrainingError(
