@@ -233,3 +233,27 @@ def save_toy(folder: Path, *, name: str = "toy", kind: str = "lpd", resolution: 
     words = {"words": ["apple", "green", "red"], "slots": 4}
     config = FolderConfig("emoji", arguments, "words.json", {"licence": "CC0"})
     save_folder(folder, config, files, {"words.json": words})
+
+
+def save_small(folder: Path, kind: str, classes: int | list[str] = CLASSES) -> None:
+    """Write a model folder that draws classes, of a family of ``parvis.systems.small``, with random weights: 4 x 4
+    tokens of 4 x 4 pixels; ``var`` three scales up to that, ``mar`` and ``xar`` latents."""
+    torch.manual_seed(0)
+    shape = {"channels": 8, "multipliers": [1, 1, 1], "groups": 4}
+    tokenizer: dict[str, object] = {**shape, "z_channels": 8, "codes": VOCABULARY}
+    if kind == "var":
+        tokenizer |= {"sides": [1, 2, 4]}
+    elif kind in ("mar", "xar"):
+        tokenizer = {**shape, "z_channels": CHANNELS, "blocks": 1}
+    else:
+        tokenizer |= {"attention": False}
+    sizes = {"resolution": 16, "depth": 1, "width": 16, "heads": 2, "steps": 3 if kind == "xar" else 5}
+    arguments = {**sizes, "kind": kind, "classes": classes, "tokenizer": tokenizer}
+    system = SYSTEMS["small"](**arguments)
+    for parameter in system.tokenizer.parameters():
+        parameter.data.mul_(1.5)  # so that pictures differ to the eye
+    files = {
+        "model.safetensors": system.models["main"].state_dict(),
+        "tokenizer.safetensors": system.tokenizer.state_dict(),
+    }
+    save_folder(folder, FolderConfig("small", arguments, None, {"licence": "CC0"}), files)

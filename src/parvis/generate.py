@@ -111,6 +111,7 @@ def generate(system: System, request: Request, device: torch.device | str = "cpu
 
 
 def pixels(system: System, canvas: Canvas) -> Tensor:
-    """The canvas as pixels, float32 [B, 3, H, W], unclamped; unknown positions show whatever value 0 decodes to."""
+    """The canvas as pixels, float32 [B, 3, H, W], unclamped. Of a pyramid what is known; on other grids
+    unknown positions show whatever value 0 decodes to."""
     with torch.inference_mode():
-        return system.tokenizer.decode(canvas.values, system.grid).float()
+        return system.tokenizer.show(canvas, system.grid).float()

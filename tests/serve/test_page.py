@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from browsing import OPEN, done, expect
 from parvis.data.captions import Words
 from parvis.output import read_origin
 from parvis.serve.app import PAGE
@@ -23,27 +24,14 @@ from parvis.serve.settings import Settings
 from served import KEY, gated, stepped, until
 
 TOKENS, PASSES = 16, 5
-OPEN = """board => {
-  const copy = new OffscreenCanvas(board.width, board.height).getContext("2d", { willReadFrequently: true });
-  copy.drawImage(board, 0, 0);
-  const { data } = copy.getImageData(0, 0, board.width, board.height);
-  let open = 0;
-  for (let i = 3; i < data.length; i += 4) open += data[i] === 0;
-  return open / (data.length / 4);
-}"""
 TEXTS = (
     "red apple", "Red Apples", "aple", "a picture of the green, green APPLE!", "medium light skin tone red",
     "dark-skinned",
     "caf\u00e9 o'clock u.s. #1 *&", "apples berries boxes reds", "", "  ", "+1", "\u5f35 red", "medium dark complexion",
+    "\u043a\u0440\u0430\u0441\u043d\u043e\u0435 \u044f\u0431\u043b\u043e\u043a\u043e_red", "\u0939\u093f\u0928\u094d\u0926\u0940",
 )  # fmt: skip
 
 browser = pytest.mark.browser
-
-
-def expect(found: Any) -> Any:
-    from playwright.sync_api import expect as expected
-
-    return expected(found)
 
 
 def board(page: Any) -> float:
@@ -60,13 +48,6 @@ def ask(page: Any, prompt: str = "red apple", n: int = 1, seed: int | None = 3) 
     if seed is not None:
         page.fill("#seed", str(seed))
         page.press("#seed", "Tab")
-
-
-def done(page: Any, count: int, where: str = "#runs") -> Any:
-    """Wait for so many finished pictures."""
-    found = page.locator(f"{where} .card[data-status=done]")
-    expect(found).to_have_count(count)
-    return found
 
 
 @browser

@@ -11,18 +11,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from browsing import done, expect
 from parvis.serve.service import Service
 from served import GENERATE
 
 TOKENS, PASSES, SIDE = 16, 5, 16
 
 pytestmark = pytest.mark.browser
-
-
-def expect(found: Any) -> Any:
-    from playwright.sync_api import expect as expected
-
-    return expected(found)
 
 
 @pytest.fixture
@@ -44,12 +39,6 @@ def bodies(page: Any) -> list[dict[str, Any]]:
     return asked
 
 
-def done(page: Any, where: str, count: int) -> Any:
-    found = page.locator(f"{where} .card[data-status=done]")
-    expect(found).to_have_count(count)
-    return found
-
-
 def settings(card: Any, page: Any) -> dict[str, Any]:
     """What a card's JSON says."""
     with page.expect_download() as download:
@@ -65,7 +54,7 @@ def test_orders_side_by_side_share_prompt_and_seed(page: Any) -> None:
     page.fill("#compare-steps", "2, 4")
     expect(page.locator("#go-label")).to_have_text("Compare 5 pictures")
     page.click("#go")
-    cards = done(page, "#compared", 5)
+    cards = done(page, 5, "#compared")
     assert {(one["prompt"], one["seed"], one["n"]) for one in asked} == {("red apple", 5, 1)}
     found = [(one.get("order", "own"), one.get("steps")) for one in asked]
     assert found == [("own", 2), ("own", 4), ("random", 2), ("random", 4), ("raster", None)]
@@ -87,7 +76,7 @@ def test_a_grid_asks_for_every_pair(page: Any) -> None:
     page.select_option("#grid-y", "temperature")
     page.fill("#grid-ys", "0..1/0.5")
     page.click("#go")
-    done(page, "#gridded", 6)
+    done(page, 6, "#gridded")
     pairs = {(one.get("order", "own"), one["temperature"]) for one in asked}
     assert pairs == {(order, heat) for order in ("own", "raster") for heat in (0, 0.5, 1)} and len(asked) == 6
     assert {one["seed"] for one in asked} == {5}
@@ -133,7 +122,7 @@ def test_what_is_painted_is_drawn_anew_and_nothing_else(page: Any, tmp_path: Pat
     page.click("#redo")
     expect(page.locator("#edit-told")).to_have_text("2 of 16 tokens are drawn anew")
     page.click("#go")
-    card = done(page, "#edited", 1)
+    card = done(page, 1, "#edited")
     told = settings(card, page)
     assert sorted(chain.from_iterable(told["positions_by_pass"])) == [0, 1] and told["given"] == list(range(2, TOKENS))
     expect(page.locator("#edited .summary")).to_contain_text("inpainting")
@@ -145,7 +134,7 @@ def test_what_is_painted_is_drawn_anew_and_nothing_else(page: Any, tmp_path: Pat
 
 def test_the_brush_and_the_frame_by_keys(page: Any, tmp_path: Path) -> None:
     page.click("#go")
-    done(page, "#runs", 1)
+    done(page, 1, "#runs")
     page.locator("#runs .card").get_by_label("Edit").click()
     easel = page.locator(".easel")
     expect(easel).to_be_focused()
@@ -169,16 +158,16 @@ def test_the_brush_and_the_frame_by_keys(page: Any, tmp_path: Path) -> None:
     expect(page.locator("#edit-told")).to_contain_text("16, 0, 0, 16 pixels")
     expect(page.locator("#go-label")).to_have_text("Outpaint 1 picture")
     page.keyboard.press("Control+Enter")
-    card = done(page, "#edited", 1)
+    card = done(page, 1, "#edited")
     assert settings(card, page)["request"]["margins"] == [16, 0, 0, 16]
     assert settings(card, page)["given"] == [2, 3, 6, 7]
 
 
 def test_a_variation_keeps_a_share(page: Any) -> None:
     page.click("#go")
-    done(page, "#runs", 1)
+    done(page, 1, "#runs")
     page.locator("#runs .card").get_by_label("Variation").click()
-    card = done(page, "#runs", 2).first
+    card = done(page, 2, "#runs").first
     told = settings(card, page)
     assert len(told["given"]) == TOKENS // 2 and told["request"]["keep"] == 0.5
     expect(card.get_by_label("Draw again with these settings")).to_be_disabled()
@@ -186,12 +175,20 @@ def test_a_variation_keeps_a_share(page: Any) -> None:
 
 def test_a_model_of_a_fixed_order_offers_no_others(page: Any, service: Service) -> None:
     page.select_option("#model", "toy-raster")
-    expect(page.locator("#order")).to_be_disabled()
-    expect(page.locator("[data-name=steps] input[type=number]")).to_be_disabled()
+    expect(page.locator("#order-own")).to_have_text("Always in its own order, in 16 passes. This model knows no other.")
+    expect(page.locator("#order")).to_be_hidden()
+    expect(page.locator("[data-name=steps]")).to_be_hidden()
     page.click("#go")
-    card = done(page, "#runs", 1)
+    card = done(page, 1, "#runs")
     expect(card.locator(".state")).to_contain_text(f"{TOKENS} passes")
     page.click("#tab-edit")
     expect(page.locator("#edit-limits")).to_contain_text("fixed order")
     page.click("#tab-compare")
-    expect(page.locator("#compare-orders input")).to_have_count(1)
+    expect(page.locator("#compare-own")).to_be_hidden()
+    page.click("#go")
+    expect(page.get_by_role("alert")).to_contain_text("Choose another model")
+    page.check("#compare-models input[value=toy]")
+    page.click("#go")
+    cards = done(page, 2, "#compared")
+    passes = [card.locator(".state").inner_text().split()[0] for card in cards.all()]
+    assert passes == [str(TOKENS), str(PASSES)]

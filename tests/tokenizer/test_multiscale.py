@@ -117,3 +117,23 @@ def test_sums_stay_in_float32_whatever_the_weights_are_stored_in(golden) -> None
     assert (views - t["outputs.teacher_input"]).abs().max() < 0.02 * t["outputs.teacher_input"].abs().max()
     assert half.encode(t["inputs.images"]).shape == (2, grid.tokens)
     assert half.decode(t["inputs.codes"], grid).dtype == torch.bfloat16
+
+
+def test_an_unfinished_canvas_shows_the_scales_that_are_whole(golden) -> None:
+    model, _, config = golden
+    grid = Grid.pyramid(config["patch_nums"])
+    codes = torch.randint(1, model.vocabulary, (3, grid.tokens), generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        sums = [model.render(part) for part in model.quantize.sums(codes, grid, len(grid.scales))]
+    full = Canvas(codes, torch.ones_like(codes, dtype=torch.bool))
+    assert torch.equal(model.show(full, grid), model.decode(codes, grid))
+    for k, end in enumerate(grid.offsets[1:]):
+        canvas = Canvas.empty(3, grid.tokens)
+        canvas.write(torch.arange(end).expand(3, -1), codes[:, :end])
+        near(model.show(canvas, grid), sums[k])
+    shallow = Canvas.empty(3, grid.tokens)
+    shallow.write(torch.arange(grid.offsets[2]).expand(3, -1), codes[:, : grid.offsets[2]])
+    mixed = Canvas(torch.cat([codes, shallow.values]), torch.cat([full.known, shallow.known]))
+    both = model.show(mixed, grid)  # canvases of one batch may be at different scales
+    near(both[:3], sums[-1])
+    near(both[3:], sums[1])

@@ -50,10 +50,13 @@ def _codes(wishes: Sequence[Draw]) -> list[Tensor]:
 
 def decoded(system: System, canvases: Sequence[Canvas]) -> list[Tensor]:
     """Pixels float32 [1, 3, H, W] of canvases of one picture each; not clamped."""
-    values = torch.cat([canvas.values for canvas in canvases])
-    some = min(len(values), TOGETHER)
-    some = shares(system.tokenizer, some) if values.device.type == "cpu" else some
-    surplus = -len(values) % some
-    values = torch.cat([values, values[-1:].expand(surplus, *values.shape[1:])])
-    drawn = [pixels(system, Canvas(part, part)) for part in values.chunk(len(values) // some)]
+    some = min(len(canvases), TOGETHER)
+    some = shares(system.tokenizer, some) if canvases[0].values.device.type == "cpu" else some
+    filled = [*canvases, *[canvases[-1]] * (-len(canvases) % some)]
+    drawn = [pixels(system, _joined(filled[low : low + some])) for low in range(0, len(filled), some)]
     return list(torch.cat(drawn)[: len(canvases), None])
+
+
+def _joined(canvases: Sequence[Canvas]) -> Canvas:
+    """Several as one batch."""
+    return Canvas(torch.cat([one.values for one in canvases]), torch.cat([one.known for one in canvases]))

@@ -47,6 +47,11 @@ class Tokenizer(nn.Module, ABC):
     def decode(self, values: Tensor, grid: Grid) -> Tensor:
         """Pixels ``[B, 3, H, W]`` of codes ``[B, N]`` or latents ``[B, N, C]``; not clamped."""
 
+    def show(self, canvas: Canvas, grid: Grid) -> Tensor:
+        """Pixels of a canvas that may be part-filled: as ``decode``, so that what is not known shows whatever value 0
+        decodes to. Next-scale ones leave out what is not known."""
+        return self.decode(canvas.values, grid)
+
     def stored(self, pixels: Tensor) -> dict[str, Tensor]:
         """What a cache keeps of pictures, by name, ``[B, N, ...]`` each: the codes, or what latents are drawn from."""
         return {"codes": self.encode(pixels)}

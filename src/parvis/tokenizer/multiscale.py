@@ -94,6 +94,12 @@ class MultiScaleVQ(Tokenizer):
         *_, f_hat = self.quantize.sums(values, grid, len(grid.scales))
         return self.render(f_hat)
 
+    @torch.no_grad()
+    def show(self, canvas: Canvas, grid: Grid) -> Tensor:
+        """Pixels of the scales that are whole so far: the picture gets sharper from scale to scale."""
+        *_, f_hat = self.quantize.sums(canvas.values, grid, len(grid.scales), canvas.known)
+        return self.render(f_hat)
+
     def render(self, f_hat_BChw: Tensor) -> Tensor:
         """Pixels of a sum of scales; not clamped."""
         f_hat_BChw = f_hat_BChw.to(self.dtype).contiguous(memory_format=torch.channels_last)
@@ -150,11 +156,15 @@ class ResidualQuantizer(nn.Module):
             found.append(codes_Bn)
         return torch.cat(found, 1)
 
-    def sums(self, codes_BN: Tensor, grid: Grid, scales: int) -> Iterator[Tensor]:
-        """f_hat ``[B, C, h, w]`` after each of the first ``scales`` scales."""
+    def sums(self, codes_BN: Tensor, grid: Grid, scales: int, known_BN: Tensor | None = None) -> Iterator[Tensor]:
+        """f_hat ``[B, C, h, w]`` after each of the first ``scales`` scales. With ``known`` (bool) a scale that is not
+        whole adds nothing."""
         f_hat: Tensor | None = None
         for k in range(scales):
-            part = self._enlarged(codes_BN[:, grid.offsets[k] : grid.offsets[k + 1]], grid, k, len(grid.scales))
+            here = slice(grid.offsets[k], grid.offsets[k + 1])
+            part = self._enlarged(codes_BN[:, here], grid, k, len(grid.scales))
+            if known_BN is not None:
+                part = part * known_BN[:, here].all(1)[:, None, None, None]
             f_hat = part if f_hat is None else f_hat + part
             yield f_hat
 

@@ -2,7 +2,9 @@
 
 /**
  * @typedef {{id: string, x_system: string, x_sizes: string[], x_takes: "words" | "classes" | "features",
- *   x_grid: {width: number, height: number, tokens: number, flat: boolean}, x_words: number, x_classes: string[],
+ *   x_grid: {width: number, height: number, tokens: number, flat: boolean, scales: [number, number][]},
+ *   x_values: "codes" | "latents", x_passes_per_group: number | null, x_words: number, x_classes: string[],
+ *   x_class_count: number,
  *   x_preset: {steps: number, guidance_scale: number, temperature: number, top_k: number, top_p: number},
  *   x_orders: string[], x_edits: "any" | "prefix" | "none", x_licence: string | null}} Model
  * @typedef {Record<string, any>} Fields the fields of a request
@@ -82,7 +84,8 @@ export async function* draw(fields, files, signal) {
 function form(fields, files) {
   const made = new FormData();
   for (const [name, value] of Object.entries(fields)) {
-    made.append(name, typeof value === "string" ? value : JSON.stringify(value));
+    // a class whose name is a number is still a name
+    made.append(name, typeof value === "string" && name !== "class_label" ? value : JSON.stringify(value));
   }
   made.append("image", files.image, "image.png");
   if (files.mask) made.append("mask", files.mask, "mask.png");

@@ -1,12 +1,16 @@
-// The passes as bars, each as high as the pass wrote positions: progress while a picture is drawn, a scrubber after it.
+// The steps of a picture as bars, each as high as it wrote positions: progress while it is drawn, a scrubber after it.
+// A step is a pass; where a step takes several passes, a group; in next-scale models, a scale.
 
 import { h } from "./dom.js";
 import { colour, share } from "./ramp.js";
 
-/** A slider over the passes of one picture. */
+/** What a step of a picture is called. @param {import("./picture.js").Picture} picture */
+export const unitOf = (picture) => (picture.scales ? "scale" : picture.often === 1 ? "pass" : "group");
+
+/** A slider over the steps of one picture. */
 export class Bars {
   /**
-   * @param {import("./picture.js").Picture} picture @param {(pass: number) => void} onscrub
+   * @param {import("./picture.js").Picture} picture @param {(step: number) => void} onscrub
    */
   constructor(picture, onscrub) {
     this.picture = picture;
@@ -15,17 +19,17 @@ export class Bars {
     this.canvas = h("canvas.bars", {
       role: "slider",
       tabindex: "0",
-      "aria-label": "Pass shown",
+      "aria-label": `${unitOf(picture).replace(/^./, (letter) => letter.toUpperCase())} shown`,
       "aria-valuemin": "0",
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
       onpointerdown: (/** @type {PointerEvent} */ event) => this.#press(event),
       onpointermove: (/** @type {PointerEvent} */ event) => {
-        if (event.buttons && this.picture.over) this.#scrub(this.#passAt(event));
+        if (event.buttons && this.picture.over) this.#scrub(this.#stepAt(event));
       },
     });
   }
 
-  /** Shows the passes up to `at`. @param {number} at */
+  /** Shows the steps up to `at`. @param {number} at */
   show(at) {
     this.at = at;
     const sizes = this.picture.sizes;
@@ -33,7 +37,7 @@ export class Bars {
     this.canvas.setAttribute("aria-valuemax", String(count));
     this.canvas.setAttribute("aria-valuenow", String(at));
     const wrote = at > 0 ? `, ${sizes[at - 1]} written` : "";
-    this.canvas.setAttribute("aria-valuetext", `after pass ${at} of ${count}${wrote}`);
+    this.canvas.setAttribute("aria-valuetext", `after ${unitOf(this.picture)} ${at} of ${count}${wrote}`);
     this.#draw(sizes);
   }
 
@@ -45,8 +49,8 @@ export class Bars {
     const context = canvas.getContext("2d");
     const slot = canvas.width / Math.max(1, sizes.length);
     const gap = slot > 5 * devicePixelRatio ? Math.round(devicePixelRatio * 2) : slot > 3 ? 1 : 0;
-    const { grid, over } = this.picture;
-    const usual = over ? 1 : (1.9 * grid.tokens) / Math.max(1, sizes.length);
+    const { grid, over, scales, share: begun } = this.picture;
+    const usual = over || scales ? 1 : (1.9 * grid.tokens) / Math.max(1, sizes.length);
     const most = Math.max(usual, ...sizes);
     const least = 3 * devicePixelRatio;
     sizes.forEach((size, k) => {
@@ -55,11 +59,14 @@ export class Bars {
       const high = Math.round(least + (canvas.height - least) * (size / most));
       context.fillStyle = colour(share(k + 1, sizes.length), k < this.at ? 1 : 0.22);
       context.fillRect(x, canvas.height - high, wide, high);
+      if (k !== this.at || !begun) return;
+      context.fillStyle = colour(share(k + 1, sizes.length));
+      context.fillRect(x, canvas.height - least, Math.round(wide * begun), least);
     });
   }
 
   /** @param {PointerEvent} event */
-  #passAt(event) {
+  #stepAt(event) {
     const count = this.picture.sizes.length;
     const box = this.canvas.getBoundingClientRect();
     return Math.min(count, Math.max(0, Math.ceil(((event.clientX - box.left) / box.width) * count)));
@@ -69,7 +76,7 @@ export class Bars {
   #press(event) {
     if (!this.picture.over) return;
     this.canvas.setPointerCapture(event.pointerId);
-    this.#scrub(this.#passAt(event));
+    this.#scrub(this.#stepAt(event));
   }
 
   /** @param {KeyboardEvent} event */
@@ -89,9 +96,9 @@ export class Bars {
     this.#scrub(Math.min(count, Math.max(0, moves[event.key])));
   }
 
-  /** @param {number} pass */
-  #scrub(pass) {
-    this.show(pass);
-    this.onscrub(pass);
+  /** @param {number} step */
+  #scrub(step) {
+    this.show(step);
+    this.onscrub(step);
   }
 }

@@ -3,12 +3,13 @@
 
 import { GIVEN, UNKNOWN } from "./picture.js";
 import { colour, dark, share } from "./ramp.js";
+import { ruled } from "./scales.js";
 
 const NUMBERS_FROM = 20;
 
 /**
  * @typedef {{upto?: number, overlay?: boolean, ring?: boolean}} Look
- *   upto: the pass after which it is shown; overlay: tint positions by pass; ring: mark what that pass wrote
+ *   upto: the step after which it is shown; overlay: tint positions by step, where there are several; ring: mark what that step wrote
  */
 
 /**
@@ -18,21 +19,26 @@ export function paint(canvas, picture, look = {}) {
   const context = fitted(canvas);
   const { width, height } = canvas;
   context.clearRect(0, 0, width, height);
-  if (picture.image) {
-    context.imageSmoothingEnabled = picture.image.width * 2 > width;
+  const upto = look.upto ?? picture.step;
+  const last = Math.max(picture.steps ?? 0, picture.step);
+  const image = picture.imageAt(upto);
+  if (image) {
+    context.imageSmoothingEnabled = image.width * 2 > width;
     context.imageSmoothingQuality = "high";
-    context.drawImage(picture.image, 0, 0, width, height);
+    context.drawImage(image, 0, 0, width, height);
+  }
+  if (picture.scales) {
+    const told = Boolean(look.overlay);
+    if (upto > 0 && (told || look.ring)) ruled(context, picture.scales[upto - 1], upto, last, told);
   }
   if (!picture.grid.flat) return;
-  const upto = look.upto ?? picture.pass;
-  const last = Math.max(picture.total ?? 0, picture.pass);
   const opened = !picture.edited || picture.over;
-  picture.passOf.forEach((pass, at) => {
+  picture.stepOf.forEach((pass, at) => {
     const box = cell(at, picture.grid, width, height);
     const written = pass === GIVEN || (pass !== UNKNOWN && pass <= upto);
     if (!written && opened) context.clearRect(...box);
     if (pass === GIVEN || !written) return;
-    if (look.overlay) tint(context, box, pass, last);
+    if (look.overlay && last > 1) tint(context, box, pass, last);
     else if (look.ring && pass === upto) ring(context, box, pass, last);
   });
 }

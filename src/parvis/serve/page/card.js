@@ -1,21 +1,22 @@
 // A picture on the page: the board, the passes under it, what became of it, and what can be done with it.
 
 import { paint } from "./board.js";
-import { Bars } from "./bars.js";
+import { Bars, unitOf } from "./bars.js";
 import { announce, counted, h, icon, seconds, tool } from "./dom.js";
 import { saveJson, savePng } from "./files.js";
 import { titleOf } from "./params.js";
 import { playOnly } from "./replay.js";
+import { sizeOf } from "./scales.js";
 import { state } from "./state.js";
 
 /**
  * @typedef {import("./picture.js").Picture} Picture
  * @typedef {{again: (picture: Picture) => void, vary: (picture: Picture) => void, edit: (picture: Picture) => void,
- *   canEdit: (picture: Picture) => boolean}} Deeds what other parts of the page do with a picture
+ *   whyNotEdit: (picture: Picture) => string | null, canDraw: (picture: Picture) => boolean}} Deeds what other parts of the page do with a picture
  */
 
 /** @type {Deeds} */
-let deeds = { again() {}, vary() {}, edit() {}, canEdit: () => false };
+let deeds = { again() {}, vary() {}, edit() {}, whyNotEdit: () => null, canDraw: () => false };
 
 /** @param {Deeds} given */
 export function setDeeds(given) {
@@ -46,14 +47,16 @@ export class Card {
     this.update();
   }
 
-  get passes() {
+  get steps() {
     return this.picture.sizes.length;
   }
 
-  /** @param {number} pass shown up to this one @param {boolean} ring whether what it wrote is marked */
-  show(pass, ring) {
-    paint(this.board, this.picture, { upto: pass, ring: ring && pass > 0, overlay: state.overlay });
-    this.bars.show(pass);
+  /** @param {number} step shown up to this one @param {boolean} ring whether what it wrote is marked */
+  show(step, ring) {
+    const { picture } = this;
+    paint(this.board, picture, { upto: step, ring: ring && step > 0, overlay: state.overlay });
+    this.bars.show(step);
+    this.state.replaceChildren(...(picture.over && step < picture.step ? this.#back(step) : this.#line()));
   }
 
   /** Shows what became of the picture. */
@@ -62,9 +65,8 @@ export class Card {
     this.element.dataset.status = picture.status;
     this.board.setAttribute("aria-label", `${this.label}: ${this.#told()}`);
     this.bars.canvas.setAttribute("aria-disabled", String(!picture.over));
-    this.state.replaceChildren(...this.#line());
     if (picture.over && !this.tools.childElementCount && picture.image) this.tools.append(...this.#deeds());
-    this.show(picture.pass, !picture.over);
+    this.show(picture.step, !picture.over);
     if (picture.status === "done") announce(`${this.label}: ${this.#told()}`);
   }
 
@@ -80,23 +82,41 @@ export class Card {
   #line() {
     const { picture } = this;
     if (picture.status === "waiting") return [h("span", null, "waiting")];
-    if (picture.status === "drawing") return [number(picture.pass), ` of ${picture.total ?? "?"} passes`];
+    if (picture.status === "drawing") return this.#drawing();
     if (picture.status !== "done") return [icon(picture.status === "failed" ? "warning" : "close"), this.#told()];
     const words = picture.pass === 1 ? " pass" : " passes";
     return [number(picture.pass), words, h("span.dot"), number(picture.seconds.toFixed(2)), " s"];
   }
 
+  /** How far it is. */
+  #drawing() {
+    const { picture } = this;
+    const { scales, step, steps, pass, total } = picture;
+    if (scales && step) return ["scale ", number(step), ` of ${steps}`, h("span.dot"), sizeOf(scales[step - 1])];
+    const passes = [number(pass), ` of ${total ?? "?"} passes`];
+    if (picture.often === 1 || !steps || steps < 2) return passes;
+    return ["group ", number(Math.min(step + 1, steps)), ` of ${steps}`, h("span.dot"), ...passes];
+  }
+
+  /** What is seen of a finished picture whose steps are gone back. @param {number} step */
+  #back(step) {
+    const { picture } = this;
+    if (!step) return ["before the first ", unitOf(picture)];
+    const wrote = picture.scales ? sizeOf(picture.scales[step - 1]) : `${picture.sizes[step - 1]} written`;
+    return [`${unitOf(picture)} `, number(step), ` of ${this.steps}`, h("span.dot"), wrote];
+  }
+
   #deeds() {
     const { picture } = this;
-    const play = tool("play", "Replay the order", () => playOnly([this]));
+    const play = tool("play", picture.scales ? "Replay the scales" : "Replay the order", () => playOnly([this]));
     if (this.small) return [play, tool("download", "Save PNG with its settings", () => savePng(picture), { disabled: !picture.blob })];
     const whole = { disabled: !picture.blob };
-    const editable = { disabled: !picture.blob || !deeds.canEdit(picture) };
+    const why = deeds.whyNotEdit(picture);
+    const editable = (/** @type {string} */ name) => ({ disabled: !picture.blob || why !== null, title: why ? `${name}: ${why}` : name });
     return [
       play,
-      tool("again", "Draw again with these settings", () => deeds.again(picture), { disabled: picture.edited }),
-      tool("vary", "Variation", () => deeds.vary(picture), editable),
-      tool("brush", "Edit", () => deeds.edit(picture), editable),
+      tool("again", "Draw again with these settings", () => deeds.again(picture), { disabled: picture.edited || !deeds.canDraw(picture) }),
+      ...(picture.scales ? [] : [tool("vary", "Variation", () => deeds.vary(picture), editable("Variation")), tool("brush", "Edit", () => deeds.edit(picture), editable("Edit"))]),
       tool("download", "Save PNG with its settings", () => savePng(picture), whole),
       tool("json", "Save settings as JSON", () => saveJson(picture), whole),
     ];

@@ -4,23 +4,30 @@ import { byId, complain, counted, h } from "./dom.js";
 import { show } from "./draw.js";
 import { Easel } from "./easel.js";
 import { asPng, fittedTo } from "./files.js";
+import { choose } from "./panel.js";
 import { fieldsOf } from "./params.js";
-import { model, state, takeSeed } from "./state.js";
+import { model, server, state, takeSeed } from "./state.js";
 
 /** @type {Easel | null} */
 let easel = null;
 
 /** @type {import("./main.js").View} */
 export const editing = {
-  button: () => (easel?.mode === "frame" ? `Outpaint ${counted(state.n, "picture")}` : `Redraw ${counted(state.n, "picture")}`),
+  button() {
+    if (never(model())) return null;
+    return `${easel?.mode === "frame" ? "Outpaint" : "Redraw"} ${counted(state.n, "picture")}`;
+  },
   open() {
-    const reasons = { none: "This model cannot edit: it draws in one fixed order and takes no known tokens.", prefix: "This model draws in a fixed order: it can only redraw what comes last in it.", any: "" };
-    byId("edit-limits").textContent = reasons[model().x_edits];
-    if (easel && (easel.grid.width !== model().x_grid.width || easel.grid.height !== model().x_grid.height)) byId("easel").replaceChildren((easel = null) ?? "");
+    const [wide, high] = sizeOf(model());
+    if (easel && (easel.picture.width !== wide || easel.picture.height !== high || easel.grid.width !== model().x_grid.width || easel.grid.height !== model().x_grid.height)) {
+      byId("easel").replaceChildren((easel = null) ?? "");
+    }
+    limits();
     arrange();
   },
   missing() {
-    if (model().x_edits === "none") return "This model cannot edit; choose another.";
+    const why = never(model());
+    if (why) return why;
     if (!easel) return "Choose a picture to edit first.";
     if (easel.mode === "frame") return easel.frame.larger ? null : "Make the frame larger than the picture first.";
     return easel.mask.tokens(easel.grid).size ? null : "Paint over what to draw anew first.";
@@ -34,6 +41,33 @@ export const editing = {
     return show(fields, files, signal, byId("edited"));
   },
 };
+
+/** Pixels of a model's pictures. @param {import("./api.js").Model} one */
+const sizeOf = (one) => one.x_sizes[0].split("x").map(Number);
+
+/** Why a model cannot draw part of a picture anew, if it cannot. @param {import("./api.js").Model} one */
+export function never(one) {
+  if (!one.x_grid.flat) return `${one.id} cannot edit: each of its scales covers the whole picture, so none of its tokens can be kept for a part.`;
+  if (one.x_edits === "none") return `${one.id} cannot edit: it begins everywhere at once and takes no known tokens.`;
+  return null;
+}
+
+/** Says what the model cannot do, and who can. */
+function limits() {
+  const one = model();
+  const why = never(one);
+  const partly = one.x_edits === "prefix" ? "This model draws in a fixed order: it can only redraw what comes last in it." : "";
+  const box = byId("edit-limits");
+  box.hidden = !why && !partly;
+  box.classList.toggle("never", Boolean(why));
+  byId("workshop").hidden = Boolean(why);
+  const able = why ? server.models.filter((other) => other.x_edits === "any" && !never(other)) : [];
+  box.replaceChildren(
+    ...(why ? [h("h2", null, "Not with this model")] : []),
+    h("p", null, why ?? partly),
+    ...(able.length ? [h("p.examples", null, ...able.map((other) => h("button.chip", { type: "button", onclick: () => choose(other) }, `Edit with ${other.id}`)))] : []),
+  );
+}
 
 /** Listens; called once. */
 export function openEdit() {
@@ -59,7 +93,7 @@ export function openEdit() {
 
 /** Puts a picture on the easel, its middle in the model's shape. @param {Blob} blob */
 export async function take(blob) {
-  const [wide, high] = model().x_sizes[0].split("x").map(Number);
+  const [wide, high] = sizeOf(model());
   try {
     easel = new Easel(fittedTo(await createImageBitmap(blob), wide, high), model().x_grid, arrange);
   } catch {

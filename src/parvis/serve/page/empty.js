@@ -23,30 +23,68 @@ function spread() {
   return [...found];
 }
 
-/** A board that writes itself, again and again while it is seen; still for those who want no motion. */
-export function waitingBoard() {
-  const canvas = h("canvas.waiting", { role: "img", "aria-label": "A token grid, coloured by the pass that writes each token" });
-  const positions = spread();
-  const passOf = SIZES.flatMap((size, k) => new Array(size).fill(k + 1));
-  const paint = (/** @type {number} */ upto) => {
-    const side = Math.round((canvas.clientWidth || 300) * devicePixelRatio);
-    Object.assign(canvas, { width: side, height: side });
-    const context = canvas.getContext("2d");
-    positions.forEach((at, rank) => {
-      if (passOf[rank] > upto) return;
-      const [x, y, w, high] = cell(at, { width: SIDE, height: SIDE }, side, side);
-      const gap = Math.max(1, Math.round(w * 0.06));
-      context.fillStyle = colour(share(passOf[rank], SIZES.length));
-      context.fillRect(x + gap, y + gap, w - 2 * gap, high - 2 * gap);
-    });
-  };
-  let pass = SIZES.length;
+/**
+ * A board that writes itself, again and again while it is seen; still for those who want no motion.
+ * @param {[number, number][]} [scales] of a next-scale model: then every pass writes a whole, finer grid
+ */
+export function waitingBoard(scales) {
+  const sharpens = scales !== undefined && scales.length > 1;
+  const last = sharpens ? scales.length : SIZES.length;
+  const about = sharpens ? "Token grids from coarse to fine, one a pass" : "A token grid, coloured by the pass that writes each token";
+  const canvas = h("canvas.waiting", { role: "img", "aria-label": about });
+  const fill = (/** @type {number} */ upto) => (sharpens ? refine(canvas, scales, upto) : scatter(canvas, upto));
+  let pass = last;
   const tick = () => {
     if (!canvas.isConnected) return;
-    if (canvas.offsetParent) paint(Math.min(pass, SIZES.length));
-    pass = calm() ? SIZES.length : (pass + 1) % (SIZES.length + 8);
-    setTimeout(tick, PACE);
+    if (canvas.offsetParent) fill(Math.min(pass, last));
+    pass = calm() ? last : (pass + 1) % (last + 8);
+    setTimeout(tick, sharpens ? 2 * PACE : PACE);
   };
   requestAnimationFrame(tick);
   return canvas;
+}
+
+/** The canvas, empty and square. @param {HTMLCanvasElement} canvas */
+function cleared(canvas) {
+  const side = Math.round((canvas.clientWidth || 300) * devicePixelRatio);
+  Object.assign(canvas, { width: side, height: side });
+  return { side, context: /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")) };
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context @param {[number, number, number, number]} box @param {number} at share
+ * @param {number} [gap] @param {number} [left]
+ */
+function token(context, [x, y, wide, high], at, gap = Math.max(1, Math.round(wide * 0.06)), left = 0) {
+  context.fillStyle = colour(at);
+  context.fillRect(left + x + gap, y + gap, wide - 2 * gap, high - 2 * gap);
+}
+
+/**
+ * One scale after the other; at last a strip of each beside each other, so that the still board tells of all.
+ * @param {HTMLCanvasElement} canvas @param {[number, number][]} scales @param {number} upto
+ */
+function refine(canvas, scales, upto) {
+  const { side, context } = cleared(canvas);
+  const gap = Math.max(1, Math.round(side / 150));
+  const grid = (/** @type {number} */ k, /** @type {number} */ columns, /** @type {number} */ left, /** @type {number} */ wide) => {
+    const height = scales[k][0];
+    for (let at = 0; at < height * columns; at++) {
+      token(context, cell(at, { width: columns, height }, wide, side), share(k + 1, scales.length), gap, left);
+    }
+  };
+  const strip = side / scales.length;
+  if (upto === scales.length) scales.forEach((_, k) => grid(k, 1, Math.round(k * strip), Math.round((k + 1) * strip) - Math.round(k * strip)));
+  else if (upto) grid(upto - 1, scales[upto - 1][1], 0, side);
+}
+
+const POSITIONS = spread();
+const PASS_OF = SIZES.flatMap((size, k) => new Array(size).fill(k + 1));
+
+/** @param {HTMLCanvasElement} canvas @param {number} upto */
+function scatter(canvas, upto) {
+  const { side, context } = cleared(canvas);
+  POSITIONS.forEach((at, rank) => {
+    if (PASS_OF[rank] <= upto) token(context, cell(at, { width: SIDE, height: SIDE }, side, side), share(PASS_OF[rank], SIZES.length));
+  });
 }

@@ -12,12 +12,12 @@ export function savePng(picture) {
 
 /** Everything about it but the pixels, the order too. @param {Picture} picture */
 export function saveJson(picture) {
-  const { fields, pass, seconds, grid, note } = picture;
-  const order = Array.from({ length: pass }, () => /** @type {number[]} */ ([]));
+  const { fields, pass, step, often, seconds, grid, note } = picture;
+  const order = Array.from({ length: step }, () => /** @type {number[]} */ ([]));
   /** @type {number[]} */
   const given = [];
-  picture.passOf.forEach((at, position) => (at === GIVEN ? given : order[at - 1])?.push(position));
-  const told = { request: fields, passes: pass, seconds, note: note || null, grid, positions_by_pass: order, given };
+  picture.stepOf.forEach((at, position) => (at === GIVEN ? given : order[at - 1])?.push(position));
+  const told = { request: fields, passes: pass, seconds, note: note || null, grid, [often === 1 ? "positions_by_pass" : "positions_by_group"]: order, given };
   save(new Blob([JSON.stringify(told, null, 1)], { type: "application/json" }), `${nameOf(picture)}.json`);
 }
 

@@ -3,9 +3,10 @@
 import { Card } from "./card.js";
 import { byId, complain, counted, h, icon } from "./dom.js";
 import { waitingBoard } from "./empty.js";
+import { choose } from "./panel.js";
 import { settingsOf, summary, titleOf } from "./params.js";
 import { Picture } from "./picture.js";
-import { server, set } from "./state.js";
+import { modelOf } from "./state.js";
 import { changes, forget, forgetAll, kept } from "./store.js";
 
 /** @type {string[]} addresses of pictures that are shown now */
@@ -37,7 +38,8 @@ async function list() {
   byId("gallery").replaceChildren(...found.map(tile));
   const empty = byId("history-empty");
   empty.hidden = found.length > 0;
-  empty.replaceChildren(waitingBoard(), h("p", null, all.length ? "Nothing kept matches these words." : "Nothing drawn yet. Pictures and their settings are kept here, in this browser only."));
+  const [head, text] = all.length ? ["No match", "Nothing kept matches these words."] : ["Nothing drawn yet", "Pictures and their settings are kept here, in this browser only."];
+  empty.replaceChildren(waitingBoard(), h("div", null, h("h2", null, head), h("p", null, text)));
 }
 
 /** @param {import("./store.js").Kept} one */
@@ -47,7 +49,7 @@ function tile(one) {
   const title = titleOf(one.fields);
   const image = h("img", { src: address, alt: "", width: one.grid.width * 8, height: one.grid.height * 8, loading: "lazy" });
   const open = () => detail(one).catch((error) => complain(`This picture cannot be shown: ${error}`));
-  return h("li", null, h("button.tile", { type: "button", onclick: open, "aria-label": `${title}, ${summary(one.fields)}` }, image, h("span", null, title), h("small", null, `${one.pass} passes · seed ${one.fields.seed}`)));
+  return h("li", null, h("button.tile", { type: "button", onclick: open, "aria-label": `${title}, ${summary(one.fields)}` }, image, h("span", null, title), h("small", null, `${counted(one.pass, "pass", "passes")} · seed ${one.fields.seed}`)));
 }
 
 /** One kept picture, large, with all that can be done with it. @param {import("./store.js").Kept} one */
@@ -56,19 +58,17 @@ async function detail(one) {
   const picture = await Picture.from(one);
   if (one.edited) picture.files = { image: /** @type {Blob} */ (one.blob) };
   const card = new Card(picture);
-  const use = () => {
-    const known = server.models.some((each) => each.id === one.fields.model);
-    set({ ...settingsOf(one.fields), ...(known ? {} : { model: server.models[0].id }) });
-    dialog.close();
-  };
+  const served = modelOf(one.fields.model);
+  const use = () => (dialog.close(), served && choose(served, settingsOf(one.fields)));
   const away = async () => (dialog.close(), await forget(one.id));
   const when = new Date(one.at).toLocaleString();
   dialog.replaceChildren(
     h("header", null, h("h2", null, titleOf(one.fields)), h("button.tool", { type: "button", "aria-label": "Close", onclick: () => dialog.close() }, icon("close"))),
     card.element,
     h("p.summary", null, `${summary(one.fields)} · ${when}`),
-    h("p.summary", null, one.note),
-    h("div.buttons", null, h("button", { type: "button", onclick: use }, "Use these settings"), h("button", { type: "button", onclick: away }, "Delete")),
+    one.note ? h("p.summary", null, one.note) : "",
+    served ? "" : h("p.summary.wrong", null, `${one.fields.model} is not served here now: its settings cannot be used.`),
+    h("div.buttons", null, h("button", { type: "button", onclick: use, disabled: !served }, "Use these settings"), h("button", { type: "button", onclick: away }, "Delete")),
   );
   dialog.showModal();
 }

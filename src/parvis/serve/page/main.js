@@ -5,17 +5,17 @@ import { repaint, setDeeds } from "./card.js";
 import { comparing, openCompare } from "./compare.js";
 import { announce, byId, complain, icon } from "./dom.js";
 import { drawing, show as drawThese } from "./draw.js";
-import { editing, openEdit, take } from "./edit.js";
+import { editing, never, openEdit, take } from "./edit.js";
 import { gridding, openGrid } from "./grid.js";
 import { looking, openHistory } from "./history.js";
 import { listen, showKeys } from "./keys.js";
-import { openPanel } from "./panel.js";
+import { choose, openPanel } from "./panel.js";
 import { fieldsOf, settingsOf } from "./params.js";
-import { changes, missing, model, randomSeed, server, set, state } from "./state.js";
+import { changes, missing, model, modelOf, randomSeed, server, set, state } from "./state.js";
 
 /**
- * @typedef {{button: () => string | null, open: () => void, missing?: () => string | null,
- *   run: (signal: AbortSignal) => Promise<Error | null>}} View
+ * @typedef {{button: () => string | null, open: () => void, missing?: () => string | null, says?: () => boolean,
+ *   run: (signal: AbortSignal) => Promise<Error | null>}} View says: whether it says itself what is drawn, and the panel need not
  */
 
 /** @type {Record<string, View>} */
@@ -26,6 +26,8 @@ const KEPT = 0.5;
 let current = "draw";
 /** @type {AbortController | null} the run that goes on */
 let running = null;
+/** whether the page complains that nothing is said to be drawn */
+let lacking = false;
 
 /** @param {string} name */
 function view(name) {
@@ -79,25 +81,44 @@ function worded(error) {
 
 function go() {
   if (running) return running.abort();
-  const lack = (current === "edit" ? VIEWS.edit.missing?.() : null) ?? missing() ?? VIEWS[current].missing?.();
+  const view = VIEWS[current];
+  if (view.button() === null) return;
+  lacking = false;
+  const lack = (current === "edit" ? view.missing?.() : null) ?? (view.says?.() ? null : unsaid()) ?? view.missing?.();
   if (lack) return complain(lack);
-  run((signal) => VIEWS[current].run(signal));
+  run((signal) => view.run(signal));
 }
 
+/** What the panel does not say yet; then its field is gone to. */
+function unsaid() {
+  const lack = missing();
+  lacking = Boolean(lack);
+  if (lack && server.models.length) subject().focus();
+  return lack;
+}
+
+/** The field that says what is drawn. */
+const subject = () => byId(model().x_takes === "classes" ? "class" : "prompt");
+
 setDeeds({
-  canEdit: (picture) => model().x_edits === "any" && picture.grid.tokens === model().x_grid.tokens,
-  again(picture) {
-    elsewhere("draw", picture);
+  canDraw: (picture) => Boolean(modelOf(picture.fields.model)),
+  whyNotEdit(picture) {
+    const one = modelOf(picture.fields.model);
+    if (!one) return `${picture.fields.model} is not served here now`;
+    return never(one) ?? (one.x_edits === "any" ? null : `${one.id} draws in a fixed order`);
+  },
+  async again(picture) {
+    await elsewhere("draw", picture);
     if (!running) run((signal) => drawThese({ ...picture.fields, n: 1 }, null, signal));
   },
-  vary(picture) {
-    elsewhere("draw");
-    const fields = { ...fieldsOf({ ...wordsOf(picture), seed: randomSeed(), n: state.n }), keep: KEPT };
+  async vary(picture) {
+    await elsewhere("draw", picture);
+    const fields = { ...fieldsOf({ seed: randomSeed(), n: state.n }), keep: KEPT };
     const image = /** @type {Blob} */ (picture.blob);
     if (!running) run((signal) => drawThese(fields, { image }, signal));
   },
   async edit(picture) {
-    elsewhere("edit", picture);
+    await elsewhere("edit", picture);
     await take(/** @type {Blob} */ (picture.blob));
     byId("easel").querySelector("canvas")?.focus();
   },
@@ -109,10 +130,13 @@ function wordsOf(picture) {
   return { ...(prompt === undefined ? {} : { prompt }), ...(classLabel === undefined ? {} : { classLabel }) };
 }
 
-/** @param {string} name @param {import("./picture.js").Picture} [picture] whose words the settings take over */
-function elsewhere(name, picture) {
+/**
+ * Goes to another view with a picture: its model is chosen, and draws what it showed.
+ * @param {string} name @param {import("./picture.js").Picture} picture
+ */
+async function elsewhere(name, picture) {
   byId("detail").close();
-  if (picture) set(wordsOf(picture));
+  await choose(picture.fields.model, wordsOf(picture));
   view(name);
   scrollTo({ top: 0 });
 }
@@ -158,14 +182,16 @@ function wire() {
   }
   addEventListener("hashchange", () => view(location.hash.slice(1)));
   document.addEventListener("relabel", label);
+  document.addEventListener("model", () => view(current));
   changes.addEventListener("change", () => {
     byId("overlay").setAttribute("aria-pressed", String(state.overlay));
+    if (lacking && !missing()) complain((lacking = false) || null);
     label();
   });
   listen([
     { keys: "Ctrl+Enter", does: "draw", act: () => running || go() },
     { keys: "Escape", does: "cancel what is being drawn", act: () => running?.abort() },
-    { keys: "/", does: "to the prompt", act: () => byId(model().x_takes === "classes" ? "class" : "prompt").focus() },
+    { keys: "/", does: "to the prompt or the classes", act: () => subject().focus() },
     ...NAMES.map((name, i) => ({ keys: String(i + 1), does: `view: ${name}`, act: () => view(name) })),
     { keys: "O", does: "show the order over the pictures", act: overlay },
     { keys: "R", does: "another seed", act: () => set({ seed: randomSeed() }) },
@@ -185,9 +211,7 @@ async function start() {
   view(location.hash.slice(1));
   try {
     server.models = await models();
-    if (!server.models.some((one) => one.id === state.model)) state.model = server.models[0].id;
     await openPanel();
-    view(current);
     document.body.dataset.ready = "yes";
   } catch (error) {
     document.body.dataset.ready = "no";

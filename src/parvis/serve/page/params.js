@@ -1,22 +1,51 @@
 // The numbers that can be set: their bounds, and how settings become the fields of a request.
 
+import { classAt, classTitle, labelOf } from "./classes.js";
 import { fixesSteps, orderLabel, ordersOf } from "./orders.js";
-import { model, state } from "./state.js";
+import { model, modelOf, state } from "./state.js";
 
 /**
  * @typedef {import("./api.js").Model} Model
  * @typedef {"steps" | "guidance" | "temperature" | "topK" | "topP"} Name
- * @typedef {{field: keyof Model["x_preset"], label: string, hint: string, min: number, max: (model: Model) => number,
- *   step: number}} Param
+ * @typedef {{field: keyof Model["x_preset"], label: (model: Model) => string, hint: (model: Model) => string, min: number,
+ *   max: (model: Model) => number, step: number, means: (model: Model) => boolean}} Param means: whether it does anything
  */
+
+const always = () => true;
+const ofCodes = (/** @type {Model} */ m) => m.x_values !== "latents";
+const often = (/** @type {Model} */ m) => m.x_passes_per_group ?? 1;
 
 /** @type {Record<Name, Param>} */
 export const PARAMS = {
-  steps: { field: "steps", label: "Passes", hint: "fewer passes write more tokens at once", min: 1, max: (m) => m.x_grid.tokens, step: 1 },
-  guidance: { field: "guidance_scale", label: "Guidance", hint: "how closely the prompt is followed; 1 is none", min: 0, max: () => 8, step: 0.1 },
-  temperature: { field: "temperature", label: "Temperature", hint: "0 takes the likeliest token", min: 0, max: () => 2, step: 0.05 },
-  topK: { field: "top_k", label: "Top-k", hint: "of the k likeliest tokens; 0 is all", min: 0, max: () => 1024, step: 1 },
-  topP: { field: "top_p", label: "Top-p", hint: "of the likeliest tokens that make up p; 1 is all", min: 0.05, max: () => 1, step: 0.05 },
+  steps: {
+    field: "steps",
+    label: (m) => (often(m) === 1 ? "Passes" : "Groups"),
+    hint: (m) => (often(m) === 1 ? "fewer passes write more tokens at once" : `each takes about ${often(m)} passes`),
+    min: 1,
+    max: (m) => m.x_grid.tokens,
+    step: 1,
+    means: always,
+  },
+  guidance: {
+    field: "guidance_scale",
+    label: () => "Guidance",
+    hint: (m) => `how closely the ${m.x_takes === "classes" ? "class" : "prompt"} is followed; 1 is none`,
+    min: 0,
+    max: (m) => Math.max(8, Math.ceil(1.5 * m.x_preset.guidance_scale)),
+    step: 0.1,
+    means: always,
+  },
+  temperature: {
+    field: "temperature",
+    label: () => "Temperature",
+    hint: (m) => (ofCodes(m) ? "0 takes the likeliest token" : "how much noise is added on the way; 0 is none"),
+    min: 0,
+    max: () => 2,
+    step: 0.05,
+    means: always,
+  },
+  topK: { field: "top_k", label: () => "Top-k", hint: () => "of the k likeliest tokens; 0 is all", min: 0, max: () => 1024, step: 1, means: ofCodes },
+  topP: { field: "top_p", label: () => "Top-p", hint: () => "of the likeliest tokens that make up p; 1 is all", min: 0.05, max: () => 1, step: 0.05, means: ofCodes },
 };
 export const NAMES = /** @type {Name[]} */ (Object.keys(PARAMS));
 
@@ -30,16 +59,19 @@ export const valueOf = (name) => state[name] ?? model().x_preset[PARAMS[name].fi
  */
 export function fieldsOf(changes = {}) {
   const set = { ...state, n: 1, ...changes };
-  const chosen = model();
+  const chosen = modelOf(set.model) ?? model();
   const fields = /** @type {Record<string, any>} */ ({ model: chosen.id, n: set.n, seed: set.seed });
-  if (chosen.x_takes === "classes") fields.class_label = /^\d+$/.test(set.classLabel) ? Number(set.classLabel) : set.classLabel;
+  if (chosen.x_takes === "classes") fields.class_label = labelOf(chosen, classAt(chosen, set.classLabel) ?? 0);
   else fields.prompt = set.prompt;
-  if (set.order) fields.order = set.order;
+  if (set.order && ordersOf(chosen).includes(set.order)) fields.order = set.order;
   for (const name of NAMES) {
-    if (set[name] !== null && !(name === "steps" && stepsAreFixed(chosen, set.order))) fields[PARAMS[name].field] = set[name];
+    if (set[name] !== null && means(name, chosen, set.order)) fields[PARAMS[name].field] = set[name];
   }
   return fields;
 }
+
+/** Whether a number does anything to a model. @param {Name} name @param {Model} chosen @param {string | null} order */
+export const means = (name, chosen, order) => PARAMS[name].means(chosen) && !(name === "steps" && stepsAreFixed(chosen, order));
 
 /** Whether nothing but the order says how many passes there are. @param {Model} chosen @param {string | null} order */
 export const stepsAreFixed = (chosen, order) => fixesSteps(order) || chosen.x_edits !== "any";
@@ -49,13 +81,13 @@ export function settingsOf(fields) {
   /** @type {Record<string, any>} */
   const set = { model: fields.model, seed: fields.seed, order: fields.order ?? null, locked: true };
   if (fields.prompt !== undefined) set.prompt = fields.prompt;
-  if (fields.class_label !== undefined) set.classLabel = String(fields.class_label);
+  if (fields.class_label !== undefined) set.classLabel = fields.class_label;
   for (const name of NAMES) set[name] = fields[PARAMS[name].field] ?? null;
   return set;
 }
 
 /** What was drawn, in words. @param {import("./api.js").Fields} fields */
-export const titleOf = (fields) => fields.prompt ?? `class ${fields.class_label}`;
+export const titleOf = (fields) => fields.prompt ?? classTitle(fields.class_label);
 
 /** How it was drawn, in words. @param {import("./api.js").Fields} fields */
 export function summary(fields) {
@@ -63,18 +95,10 @@ export function summary(fields) {
   if (fields.order) parts.push(orderLabel(fields.order).toLowerCase());
   for (const name of NAMES) {
     const value = fields[PARAMS[name].field];
-    if (value !== undefined) parts.push(`${PARAMS[name].label.toLowerCase()} ${value}`);
+    if (value !== undefined) parts.push(`${PARAMS[name].label(modelOf(fields.model) ?? model()).toLowerCase()} ${value}`);
   }
   return parts.join(" · ");
 }
-
-/** Things that an axis can vary, with how their values are read. */
-export const AXES = {
-  ...Object.fromEntries(NAMES.map((name) => [name, { label: PARAMS[name].label, read: numbers }])),
-  order: { label: "Order", read: orders },
-  seed: { label: "Seed", read: numbers },
-  prompt: { label: "Prompt", read: texts },
-};
 
 /** Numbers with commas between; `2..8` counts, `0..2/0.5` in steps. @param {string} text @returns {number[]} */
 export function numbers(text) {
@@ -91,19 +115,9 @@ export function numbers(text) {
   });
 }
 
-/** @param {string} text */
-function texts(text) {
+/** What stands between commas. @param {string} text */
+export function texts(text) {
   const parts = text.split(",").map((part) => part.trim()).filter(Boolean);
   if (!parts.length) throw new Error("give at least one value");
   return parts;
-}
-
-/** @param {string} text @returns {(string | null)[]} */
-function orders(text) {
-  const known = ordersOf(model());
-  return texts(text).map((name) => {
-    if (name === "own") return null;
-    if (!known.includes(name)) throw new Error(`“${name}” is not an order of this model: own, ${known.join(", ")}`);
-    return name;
-  });
 }

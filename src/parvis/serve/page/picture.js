@@ -1,12 +1,18 @@
-// One picture: what was asked for, what has come of it so far, and which pass wrote which position.
+// One picture: what was asked for, what has come of it so far, and which step wrote which position. A step is a group of
+// the model's order. Most models take one pass for each, some several; in next-scale models a step is a whole scale.
 
 export const GIVEN = -1;
 export const UNKNOWN = 0;
+const QUALITY = 0.85;
 
 /**
- * @typedef {{width: number, height: number, tokens: number, flat: boolean}} Grid
+ * @typedef {{width: number, height: number, tokens: number, flat: boolean, scales?: [number, number][], often?: number}}
+ *   Grid often: passes of a step
  * @typedef {"waiting" | "drawing" | "done" | "cancelled" | "failed"} Status
  */
+
+/** Where a model's tokens lie, and how often each is asked for. @param {import("./api.js").Model} model @returns {Grid} */
+export const gridOf = (model) => ({ ...model.x_grid, often: model.x_passes_per_group ?? 1 });
 
 /** Tells of every change with a `change` event. */
 export class Picture extends EventTarget {
@@ -19,11 +25,15 @@ export class Picture extends EventTarget {
     this.grid = grid;
     this.fields = fields;
     this.files = files;
+    /** @type {[number, number][] | null} height and width of every scale, where there are several */
+    this.scales = grid.scales && grid.scales.length > 1 ? grid.scales : null;
+    this.often = grid.often ?? 1;
     /** @type {Status} */
     this.status = "waiting";
-    /** @type {Int16Array} of every position its pass (from 1), UNKNOWN or GIVEN */
-    this.passOf = new Int16Array(grid.tokens);
-    /** passes so far, and how many there will be where that is known */
+    /** @type {Int16Array} of every position its step (from 1), UNKNOWN or GIVEN */
+    this.stepOf = new Int16Array(grid.tokens);
+    /** steps that are written so far; `pass`: passes so far, `total`: how many there will be where that is known */
+    this.step = 0;
     this.pass = 0;
     /** @type {number | null} */
     this.total = null;
@@ -31,6 +41,8 @@ export class Picture extends EventTarget {
     this.image = null;
     /** @type {Blob | null} */
     this.blob = null;
+    /** @type {Map<number, ImageBitmap>} the picture after every scale that was seen */
+    this.seen = new Map();
     this.seconds = 0;
     this.note = "";
     /** @type {Error | null} */
@@ -45,11 +57,34 @@ export class Picture extends EventTarget {
     return this.status !== "waiting" && this.status !== "drawing";
   }
 
-  /** How many positions every pass wrote. @returns {number[]} */
+  /** How many steps there will be, where that is known. @returns {number | null} */
+  get steps() {
+    if (this.scales) return this.scales.length;
+    if (this.status === "done") return this.step;
+    return this.total === null ? null : Math.ceil(this.total / this.often);
+  }
+
+  /** How many positions every step wrote; of scales, will write. @returns {number[]} */
   get sizes() {
-    const sizes = new Array(Math.max(this.total ?? 0, this.pass)).fill(0);
-    for (const pass of this.passOf) if (pass > 0) sizes[pass - 1]++;
+    if (this.scales) return this.pass || !this.over ? this.scales.map(([height, width]) => height * width) : [];
+    const sizes = new Array(Math.max(this.steps ?? 0, this.step)).fill(0);
+    for (const step of this.stepOf) if (step > 0) sizes[step - 1]++;
     return sizes;
+  }
+
+  /** The share of the step after the last written one that is done: where a step takes several passes. */
+  get share() {
+    return this.over || this.often === 1 ? 0 : Math.min(1, Math.max(0, this.pass - this.step * this.often) / this.often);
+  }
+
+  /** The picture as it was after a step; of scales the last one seen by then. @param {number} upto */
+  imageAt(upto) {
+    if (!this.scales) return this.image;
+    for (let step = upto; step > 0; step--) {
+      const image = this.seen.get(step);
+      if (image) return image;
+    }
+    return null;
   }
 
   /** What the server tells of it. @param {Record<string, any>} event */
@@ -60,6 +95,7 @@ export class Picture extends EventTarget {
     this.pass = (finished ? event.x_steps : event.x_pass) ?? this.pass + 1;
     this.total = finished ? this.pass : (event.x_passes ?? this.total);
     this.#write(event.x_positions, finished);
+    if (this.scales && this.step) this.seen.set(this.step, this.image);
     if (finished) {
       this.blob = blob;
       this.seconds = event.x_seconds ?? 0;
@@ -69,17 +105,27 @@ export class Picture extends EventTarget {
   }
 
   /**
-   * Positions that this pass wrote. Where the last event does not name them they are those that are left, and what was
-   * never named by then was given.
+   * Positions that were written since the last event. Where the last event does not name them they are those that are
+   * left, and what was never named by then was given.
    * @param {number[] | undefined} positions @param {boolean} finished
    */
   #write(positions, finished) {
-    for (const at of positions ?? []) if (this.passOf[at] === UNKNOWN) this.passOf[at] = this.pass;
+    const fresh = (positions ?? []).filter((at) => this.stepOf[at] === UNKNOWN);
+    const left = finished && !positions && !this.edited;
+    if (this.scales) this.step = finished ? this.scales.length : Math.max(this.step, ...fresh.map((at) => this.#scaleOf(at)));
+    else if (this.often === 1) this.step = this.pass;
+    else if (fresh.length || left) this.step += 1;
+    for (const at of fresh) this.stepOf[at] = this.scales ? this.#scaleOf(at) : this.step;
     if (!finished) return;
-    const rest = positions || this.edited ? GIVEN : this.pass;
-    this.passOf.forEach((pass, at) => {
-      if (pass === UNKNOWN) this.passOf[at] = rest;
+    this.stepOf.forEach((step, at) => {
+      if (step === UNKNOWN) this.stepOf[at] = left ? this.step : GIVEN;
     });
+  }
+
+  /** The number, from 1, of the scale that a position lies on. @param {number} at */
+  #scaleOf(at) {
+    let end = 0;
+    return 1 + (this.scales ?? []).findIndex(([height, width]) => at < (end += height * width));
   }
 
   /** @param {Status} status @param {Error} [error] */
@@ -89,20 +135,32 @@ export class Picture extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** What is kept of it. */
-  record() {
-    const { fields, passOf, pass, seconds, note, blob, grid } = this;
-    return { fields, passOf, pass, seconds, note, blob, grid, edited: this.edited };
+  /** What is kept of it. The pictures after every scale are kept small. */
+  async record() {
+    const { fields, stepOf, step, pass, seconds, note, blob, grid } = this;
+    /** @type {[number, Blob][]} */
+    const seen = [];
+    for (const [at, image] of this.seen) if (image !== this.image) seen.push([at, await small(image)]);
+    return { fields, passOf: stepOf, step, pass, seconds, note, blob, grid, edited: this.edited, seen };
   }
 
-  /** A kept picture. @param {ReturnType<Picture["record"]>} kept */
+  /** A kept picture. @param {Awaited<ReturnType<Picture["record"]>>} kept */
   static async from(kept) {
     const picture = new Picture(kept.grid, kept.fields);
-    Object.assign(picture, { passOf: kept.passOf, pass: kept.pass, total: kept.pass, seconds: kept.seconds });
-    Object.assign(picture, { note: kept.note, blob: kept.blob, status: "done" });
-    picture.image = await createImageBitmap(/** @type {Blob} */ (kept.blob));
+    const { passOf: stepOf, pass, seconds, note, blob } = kept;
+    Object.assign(picture, { stepOf, step: kept.step ?? pass, pass, total: pass, seconds, note, blob, status: "done" });
+    picture.image = await createImageBitmap(/** @type {Blob} */ (blob));
+    for (const [at, one] of kept.seen ?? []) picture.seen.set(at, await createImageBitmap(one));
+    if (picture.scales) picture.seen.set(picture.scales.length, picture.image);
     return picture;
   }
+}
+
+/** @param {ImageBitmap} image @returns {Promise<Blob>} */
+function small(image) {
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  canvas.getContext("2d")?.drawImage(image, 0, 0);
+  return canvas.convertToBlob({ type: "image/webp", quality: QUALITY });
 }
 
 /** @param {string} base64 @param {string} type */

@@ -29,7 +29,7 @@ export class Prompt {
 
   #typed() {
     set({ prompt: this.box.value.replaceAll("\n", " ") });
-    const [typed] = this.#before().match(/[\p{L}\p{N}-]+$/u) ?? [""];
+    const [typed] = this.#before().match(/[\p{L}\p{M}\p{N}-]+$/u) ?? [""];
     // a word that is understood as it stands needs no offers, which would lie over what comes next
     const open = typed && this.#checks() && unknownWords(this.#before(), server.words).includes(wordsOf(typed)[0]);
     this.#offer(open ? completions(typed, server.words) : []);
@@ -79,7 +79,7 @@ export class Prompt {
   /** @param {number} i */
   #take(i) {
     const before = this.#before();
-    const [typed] = before.match(/[\p{L}\p{N}-]+$/u) ?? [""];
+    const [typed] = before.match(/[\p{L}\p{M}\p{N}-]+$/u) ?? [""];
     this.box.setRangeText(`${this.offers[i]} `, before.length - typed.length, before.length, "end");
     this.#offer([]);
     set({ prompt: this.box.value });
@@ -102,7 +102,7 @@ export class Prompt {
   /** @param {string} word */
   #hint(word) {
     const swap = (/** @type {string} */ other) => () => {
-      const exact = new RegExp(`(?<![\\p{L}\\p{N}])${word}(?![\\p{L}\\p{N}])`, "giu");
+      const exact = new RegExp(`(?<![\\p{L}\\p{M}\\p{N}])${word}(?![\\p{L}\\p{M}\\p{N}])`, "giu");
       set({ prompt: this.box.value.replace(exact, other) });
       this.box.focus();
     };

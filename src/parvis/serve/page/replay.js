@@ -1,19 +1,22 @@
-// Playing the order of pictures again, any number of them side by side at the same pace: a pass takes as long in each,
+// Playing the order of pictures again, any number of them side by side at the same pace: a step takes as long in each,
 // so that whoever needs fewer is done sooner.
 
 const FASTEST = 24;
 const SLOWEST = 170;
+/** Of a few steps, as of scales, each can be looked at. */
+const FEW = 12;
+const CALM = 420;
 const WHOLE = 7000;
 
-/** @typedef {{passes: number, show: (pass: number, ring: boolean) => void}} Played */
+/** @typedef {{steps: number, show: (step: number, ring: boolean) => void}} Played */
 
 /**
  * @param {Played[]} shown @param {AbortSignal} signal stops it where it is
  * @returns {Promise<void>} when all are shown whole
  */
 export function play(shown, signal) {
-  const passes = Math.max(0, ...shown.map((one) => one.passes));
-  const pace = Math.min(SLOWEST, Math.max(FASTEST, WHOLE / Math.max(1, passes)));
+  const passes = Math.max(0, ...shown.map((one) => one.steps));
+  const pace = Math.min(passes <= FEW ? CALM : SLOWEST, Math.max(FASTEST, WHOLE / Math.max(1, passes)));
   return new Promise((resolve) => {
     /** @type {number | null} */
     let start = null;
@@ -22,11 +25,11 @@ export function play(shown, signal) {
       if (signal.aborted) return resolve();
       start ??= now;
       const pass = Math.min(passes, Math.floor((now - start) / pace));
-      if (pass !== before) for (const one of shown) one.show(Math.min(pass, one.passes), pass <= one.passes);
+      if (pass !== before) for (const one of shown) one.show(Math.min(pass, one.steps), pass <= one.steps);
       before = pass;
       if (pass < passes) return void requestAnimationFrame(tick);
       setTimeout(() => {
-        if (!signal.aborted) for (const one of shown) one.show(one.passes, false);
+        if (!signal.aborted) for (const one of shown) one.show(one.steps, false);
         resolve();
       }, pace * 2);
     };

@@ -1,5 +1,7 @@
 // What is set on the page, kept between visits, and what the server has told about itself.
 
+import { classAt, classCount, named } from "./classes.js";
+
 /** @typedef {import("./api.js").Model} Model */
 
 const STORED = "parvis.settings";
@@ -9,7 +11,8 @@ const DEFAULTS = {
   /** @type {string | null} */
   model: null,
   prompt: "",
-  classLabel: "0",
+  /** @type {string | number | null} the class, by name or number; none is chosen at first */
+  classLabel: null,
   n: 4,
   /** @type {number | null} a number of passes; null, as everywhere below: as the model's preset */
   steps: null,
@@ -26,7 +29,7 @@ const DEFAULTS = {
   seed: 1,
   locked: false,
   overlay: false,
-  compare: { orders: ["own", "random", "raster"], steps: "" },
+  compare: { orders: ["own", "random", "raster"], steps: "", /** @type {string[]} */ models: [] },
   grid: { x: "steps", xs: "4, 8, 16", y: "guidance", ys: "1, 1.5, 3" },
 };
 
@@ -45,7 +48,8 @@ export const server = {
 
 function stored() {
   try {
-    return JSON.parse(localStorage.getItem(STORED) ?? "{}");
+    const found = JSON.parse(localStorage.getItem(STORED) ?? "{}");
+    return { ...found, compare: { ...DEFAULTS.compare, ...found.compare } };
   } catch {
     return {};
   }
@@ -62,8 +66,18 @@ export function set(patch) {
   changes.dispatchEvent(new Event("change"));
 }
 
+/** The model of that name, if it is served. @param {string | null} id @returns {Model | undefined} */
+export const modelOf = (id) => server.models.find((one) => one.id === id);
+
 /** The chosen model. @returns {Model} */
-export const model = () => server.models.find((one) => one.id === state.model) ?? server.models[0];
+export const model = () => modelOf(state.model) ?? server.models[0];
+
+/** The other models that understand what this one is told: captions, or these classes. @param {Model} one */
+export const alike = (one) =>
+  server.models.filter((other) => {
+    if (other === one || other.x_takes !== one.x_takes) return false;
+    return one.x_takes !== "classes" || (named(one) === named(other) && classCount(one) === classCount(other) && one.x_classes.every((name) => other.x_classes.includes(name)));
+  });
 
 export const randomSeed = () => Math.floor(Math.random() * SEEDS);
 
@@ -76,7 +90,6 @@ export function takeSeed() {
 /** What is missing before anything can be drawn; `null` where nothing is. @returns {string | null} */
 export function missing() {
   if (!server.models.length) return "The server has not answered yet.";
-  const what = model().x_takes === "classes" ? state.classLabel : state.prompt;
-  if (what.trim()) return null;
-  return model().x_takes === "classes" ? "Choose a class first." : "Say what to draw first.";
+  if (model().x_takes !== "classes") return state.prompt.trim() ? null : "Say what to draw first.";
+  return classCount(model()) > 1 && classAt(model(), state.classLabel) === null ? "Choose a class first." : null;
 }

@@ -6,7 +6,7 @@ const NAME = "parvis";
 const TABLE = "pictures";
 const MOST = 400;
 
-/** @typedef {{id: number, at: number} & ReturnType<Picture["record"]>} Kept */
+/** @typedef {{id: number, at: number} & Awaited<ReturnType<Picture["record"]>>} Kept */
 
 /** Tells with `change` that something was kept or forgotten. */
 export const changes = new EventTarget();
@@ -48,7 +48,8 @@ const changed = () => changes.dispatchEvent(new Event("change"));
  */
 export async function keep(picture) {
   try {
-    await within("readwrite", (table) => table.add({ at: Date.now(), ...picture.record() }));
+    const record = await picture.record();
+    await within("readwrite", (table) => table.add({ at: Date.now(), ...record }));
     const ids = await within("readonly", (table) => table.getAllKeys());
     for (const id of ids.slice(0, Math.max(0, ids.length - MOST))) await within("readwrite", (table) => table.delete(id));
   } catch (error) {

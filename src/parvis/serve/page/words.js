@@ -1,7 +1,8 @@
 // What of a text the model understands: as `parvis/data/captions.py` reads captions, so that words that it does not
 // know are marked while they are typed. The server has the last word; its note is shown with the picture.
 
-const TONE = /\b(medium light|medium dark|light|medium|dark)(?: skin(?:ned)? tones?| skin(?:ned)?| complexion)\b/g;
+const TONE =
+  /(?<![\p{L}\p{N}_])(medium light|medium dark|light|medium|dark)(?: skin(?:ned)? tones?| skin(?:ned)?| complexion)(?![\p{L}\p{N}_])/gu;
 const SMALL = "a an the of and with in for to at by is are its his her their some this that very";
 const ABOUT = "emoji icon picture photo image drawing";
 const IGNORED = new Set(`${SMALL} ${ABOUT}`.split(" "));
@@ -12,9 +13,9 @@ const SPOKEN = { "*": " asterisk ", "#": " hash ", "&": " ", "+1": " plus one ",
 export function wordsOf(text) {
   let read = SPOKEN[text] ?? text;
   for (const sign of "*#&") read = read.replaceAll(sign, SPOKEN[sign]);
-  read = read.toLowerCase().normalize("NFKD").replace(/\p{M}/gu, "");
+  read = read.toLowerCase().normalize("NFKD").replace(/[\u0300-\u036f]/g, "");
   read = read.replace(/(?<=[\p{L}\p{N}_])['\u2018\u2019\u02bc.](?=[\p{L}\p{N}_])/gu, "");
-  read = (read.match(/[a-z0-9]+/g) ?? []).join(" ");
+  read = read.normalize("NFC").replace(/[^\p{L}\p{M}\p{N}]+/gu, " ").trim();
   read = read.replace(TONE, (_, tone) => `${tone.replace(" ", "_")}_skin`);
   return read.split(" ").map((word) => word.replaceAll("_", "-")).filter((word) => word && !IGNORED.has(word));
 }
