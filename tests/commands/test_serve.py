@@ -17,6 +17,7 @@ import pytest
 
 from parvis.cli import main
 from parvis.errors import UsageError
+from parvis.pipeline import Pipeline
 from parvis.serve.service import load_all
 from parvis.serve.settings import KEY, find_key
 from served import GENERATE, until
@@ -66,6 +67,24 @@ def test_the_key_comes_from_a_file_or_from_the_environment(tmp_path: Path, monke
         find_key(file)
     monkeypatch.setenv(KEY, "")
     assert find_key(None) is None
+
+
+@pytest.mark.parametrize(
+    ("call", "names"),
+    [("", ["emoji"]), ("--model a b", ["a", "b"]), ("--model a --model b", ["a", "b"])],
+)
+def test_several_models_are_given_at_once_or_one_by_one(
+    call: str, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def loaded(given: list[str], *how: str | None) -> dict[str, Pipeline]:
+        asked.extend(given)
+        raise UsageError("enough is known")
+
+    monkeypatch.setattr("parvis.serve.service.load_all", loaded)
+    assert main(["serve", *call.split()]) == 2
+    assert asked == names
 
 
 @pytest.mark.usefixtures("bundle")

@@ -28,7 +28,8 @@ TEXTS = (
     "red apple", "Red Apples", "aple", "a picture of the green, green APPLE!", "medium light skin tone red",
     "dark-skinned",
     "caf\u00e9 o'clock u.s. #1 *&", "apples berries boxes reds", "", "  ", "+1", "\u5f35 red", "medium dark complexion",
-    "\u043a\u0440\u0430\u0441\u043d\u043e\u0435 \u044f\u0431\u043b\u043e\u043a\u043e_red", "\u0939\u093f\u0928\u094d\u0926\u0940",
+    "\u043a\u0440\u0430\u0441\u043d\u043e\u0435 \u044f\u0431\u043b\u043e\u043a\u043e_red",
+    "\u0939\u093f\u0928\u094d\u0926\u0940",
 )  # fmt: skip
 
 browser = pytest.mark.browser

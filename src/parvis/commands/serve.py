@@ -30,8 +30,9 @@ def add(commands: Commands) -> None:
         EXAMPLES,
     )
     parser.add_argument(
-        "--model", nargs="+", default=["emoji"], metavar="MODEL", help="names or folders; the first is the default"
-    )
+        "--model", nargs="+", action="extend", metavar="MODEL",
+        help="names or folders (emoji); the first is the default. May be given several times",
+    )  # fmt: skip
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="0 takes any that is free (%(default)s)")
     parser.add_argument("--api-key-file", type=Path, metavar="FILE", help=f"a file with the key, in place of {KEY}")
@@ -63,6 +64,6 @@ def run(args: argparse.Namespace) -> int:
     budget = Budget(args.slots, None if args.cache_mb is None else args.cache_mb << 20)
     if args.queue < 1:
         raise UsageError(f"--queue is 1 or more; got {args.queue}")
-    models = load_all(args.model, args.device, args.precision)
+    models = load_all(args.model or ["emoji"], args.device, args.precision)
     server.serve(Service(models, settings, budget=budget, queue=args.queue))
     return 0

@@ -56,12 +56,12 @@ export function never(one) {
 function limits() {
   const one = model();
   const why = never(one);
-  const partly = one.x_edits === "prefix" ? "This model draws in a fixed order: it can only redraw what comes last in it." : "";
+  const partly = one.x_edits === "prefix" ? "This model draws in a fixed order: it can only redraw what comes last in it, such as the lower rows." : "";
   const box = byId("edit-limits");
   box.hidden = !why && !partly;
   box.classList.toggle("never", Boolean(why));
   byId("workshop").hidden = Boolean(why);
-  const able = why ? server.models.filter((other) => other.x_edits === "any" && !never(other)) : [];
+  const able = server.models.filter((other) => other !== one && other.x_edits === "any" && !never(other));
   box.replaceChildren(
     ...(why ? [h("h2", null, "Not with this model")] : []),
     h("p", null, why ?? partly),

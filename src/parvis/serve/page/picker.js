@@ -41,6 +41,7 @@ export class ClassPicker {
     byId("class-box").dataset.listed = String(listed);
     this.box.hidden = count === 1;
     this.list.hidden = !listed || count === 1;
+    this.box.setAttribute("aria-expanded", String(!this.list.hidden));
     const chosen = classAt(one, state.classLabel);
     if (!listed && document.activeElement !== this.box) this.box.value = chosen === null ? "" : String(chosen);
     this.box.placeholder = listed ? `Search ${count} classes` : `0 to ${count - 1}`;
