@@ -79,7 +79,7 @@ class Engine:
         return task.ticket
 
     def check_room(self, coming: int = 0) -> None:
-        """Raises QueueFull where :meth:`submit` would, once ``coming`` others are in: for those who would do work before
+        """Raises QueueFull where :meth:`submit` would, once ``coming`` others are in: for those who have work before
         they submit."""
         with self._lock:
             waiting = len(self._waiting) + coming
