@@ -3,6 +3,7 @@ that are packed have in common."""
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Self
@@ -74,3 +75,17 @@ class Packed(nn.Module, ABC):
         error_msgs: list[str],
     ) -> None:
         error_msgs.append(f"{prefix}weight: this {self.kind} is packed; load the weights before the model is packed")
+
+
+def shell(module: nn.Module, made: dict[int, nn.Module] | None = None) -> nn.Module:
+    """A module of the same parameters and buffers whose layers can be replaced without a change to ``module``; what is
+    packed is shared. ``made``: the shells so far, where several modules share some."""
+    made = {} if made is None else made
+    if isinstance(module, Packed):
+        return module
+    if id(module) not in made:
+        one = copy.copy(module)
+        made[id(module)] = one
+        one._parameters = dict(module._parameters)
+        one._modules = {n: None if m is None else shell(m, made) for n, m in module._modules.items()}
+    return made[id(module)]

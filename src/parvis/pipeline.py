@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -18,11 +19,13 @@ from parvis.errors import UsageError
 from parvis.generate import pixels, stream
 from parvis.model.linear import pack
 from parvis.output import to_images
+from parvis.packed import shell
 from parvis.precision import resolve, resolve_device
 from parvis.prompting import Prompts
 from parvis.request import Request
 from parvis.results import Images, Step
 from parvis.system import System
+from parvis.tokenizer.base import Tokenizer
 from parvis.tokenizer.packing import pack_convolutions
 from parvis.weights.catalog import locate
 from parvis.weights.config import FolderConfig
@@ -50,7 +53,7 @@ class Pipeline:
         device: str | None = None,
         precision: str | None = None,
     ) -> None:
-        self.system, self.words, self.config = system, words, config
+        self.words, self.config = words, config
         self._stored = stored or kinds_of(system)
         self.device = resolve_device(device)
         self.dtype = resolve(precision, self.device)
@@ -58,7 +61,9 @@ class Pipeline:
             module.to(self.device, self.dtype).eval().requires_grad_(False)
         for model in system.models.values():
             pack(model)
-        pack_convolutions(system.tokenizer)
+        tokenizer = pack_convolutions(shell(system.tokenizer))
+        assert isinstance(tokenizer, Tokenizer)
+        self.system = replace(system, tokenizer=tokenizer)
 
     @property
     def name(self) -> str:

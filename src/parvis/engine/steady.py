@@ -15,7 +15,6 @@ What was measured (PyTorch 2.13, MKL and oneDNN, 1 and 2 threads), and what foll
 
 from __future__ import annotations
 
-import copy
 import itertools
 from dataclasses import replace
 from functools import lru_cache
@@ -26,9 +25,10 @@ from torch import nn
 from parvis.model.base import Model
 from parvis.model.linear import PackedLinear, pack, packing_problem, rung
 from parvis.model.sight import Padded
+from parvis.packed import shell
 from parvis.system import System
 from parvis.tokenizer.base import Tokenizer
-from parvis.tokenizer.packing import PackedConv, convolution_problem, pack_convolutions
+from parvis.tokenizer.packing import convolution_problem, pack_convolutions
 
 VECTOR = 32
 """Elements that the widest vector path takes at a time (AVX-512, float32, two registers)."""
@@ -42,29 +42,17 @@ def steady(system: System) -> System:
     tokenizer. The system itself stays as it is; all that is not repacked is shared with it."""
     made: dict[int, nn.Module] = {}
     models = {name: _twin(model, made) for name, model in system.models.items()}
-    tokenizer = _shell(system.tokenizer, made)
+    tokenizer = shell(system.tokenizer, made)
     assert isinstance(tokenizer, Tokenizer)
     pack_convolutions(tokenizer)
     return replace(system, models=models, tokenizer=tokenizer)
 
 
 def _twin(model: Model, made: dict[int, nn.Module]) -> Model:
-    twin = _shell(model, made)
+    twin = shell(model, made)
     assert isinstance(twin, Model)
     pack(twin, least=1)
     return twin
-
-
-def _shell(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
-    """A module of the same parameters and buffers whose children can be replaced; what is packed is shared."""
-    if isinstance(module, PackedLinear | PackedConv):
-        return module
-    if id(module) not in made:
-        shell = copy.copy(module)
-        made[id(module)] = shell
-        shell._parameters = dict(module._parameters)
-        shell._modules = {n: None if m is None else _shell(m, made) for n, m in module._modules.items()}
-    return made[id(module)]
 
 
 def unsteady(system: System, device: torch.device) -> str | None:
