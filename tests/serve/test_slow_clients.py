@@ -111,7 +111,7 @@ def test_dawdlers_are_cut_off(large: Path, tmp_path: Path) -> None:
     with apart(large, tmp_path / "log", trouble={"limits": {"header_seconds": 2, "write_seconds": 6}}) as server:
         found = asyncio.run(dawdling(server, 4, 20, 4))
     assert found["told_408"] > 0 and found["sockets"][0] >= 20 + 4
-    assert found["trickles_let_s"][1] < 10
+    assert found["trickles_let_s"][1] < 14  # 2 s until they are told, 6 s for what they do not read, and a busy machine
 
 
 @pytest.mark.slow
