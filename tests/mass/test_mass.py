@@ -23,7 +23,7 @@ from parvis.cli import main
 from parvis.commands.sample import plan_of
 from parvis.errors import DataError, TrainingError, UsageError, WeightsError
 from parvis.evaluate.adm import read_batch
-from parvis.mass import Plan, finish, missing, read_plan, work
+from parvis.mass import Plan, blocks, finish, missing, read_plan, work
 from parvis.mass.actors import with_ray
 from parvis.mass.blocks import pictures
 from parvis.mass.plan import read_captions, write_plan
@@ -153,6 +153,19 @@ def test_what_is_lost_or_damaged_is_drawn_again_or_named(models: Path, tmp_path:
     (tmp_path / "samples.npz").write_bytes(bytes(data))
     with pytest.raises(DataError, match="not those that were drawn"):
         finish(tmp_path)
+
+
+def test_the_sheet_has_the_names_of_classes_where_they_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[list[str]] = []
+    monkeypatch.setattr(blocks, "sheet", lambda images, names: told.append(list(names)) or images[0])
+    write_plan(tmp_path, PLAN)
+    for low, high in PLAN.blocks():
+        blocks.write_block(tmp_path, PLAN, low, np.zeros((high - low, 8, 8, 3), np.uint8), {"passes": 1, "seconds": 1})
+    finish(tmp_path)
+    finish(tmp_path, ("apple", "pear", "plum", "fig"))
+    assert told == [[str(i % 4) for i in range(10)], [("apple", "pear", "plum", "fig")[i % 4] for i in range(10)]]
 
 
 def test_the_shards_are_a_webdataset(models: Path, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
         if not carry_out(args, pipeline, rank, told):
             return 0
-    done = finish(args.out)
+    done = finish(args.out, pipeline.system.classes)
     drawn = plan.count - there
     if args.json:
         manifest = {name: value for name, value in done.manifest.items() if name != "blocks"}

@@ -100,8 +100,9 @@ def read_block(out: Path, low: int, high: int) -> Array:
     return _from_tar(place.with_suffix(".tar"), low, high)
 
 
-def merge(out: Path, plan: Plan) -> dict[str, Any]:
-    """Check every block against its sum, put them together, and write the manifest, which is returned.
+def merge(out: Path, plan: Plan, classes: Sequence[str] = ()) -> dict[str, Any]:
+    """Check every block against its sum, put them together, and write the manifest, which is returned. ``classes``:
+    their names by number, for the sheet.
 
     :raises DataError: a block is missing or is not what it was when it was drawn
     """
@@ -141,7 +142,7 @@ def merge(out: Path, plan: Plan) -> dict[str, Any]:
         "count": plan.count, "key": plan.key, "size": f"{plan.height}x{plan.width}", "sha256": whole.hex(),
         "seeds": [plan.seed, plan.seed + plan.count - 1], "files": files, "blocks": blocks,
     }  # fmt: skip
-    _sheet(out, plan)
+    _sheet(out, plan, classes)
     write_bytes(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     _tidy(out, plan)
     return manifest
@@ -191,11 +192,12 @@ def _from_tar(path: Path, low: int, high: int) -> Array:
         raise _damaged(path) from error
 
 
-def _sheet(out: Path, plan: Plan) -> None:
+def _sheet(out: Path, plan: Plan, classes: Sequence[str]) -> None:
     """The first pictures to look at, ``sheet.png``."""
     count = min(SHOWN, plan.count)
     images = [Image.fromarray(image) for image in pictures(out, plan).read(0, count)]
-    save_png(out / SHEET, sheet(images, [str(plan.prompt(i)) for i in range(count)]))
+    asked = [plan.prompt(i) for i in range(count)]
+    save_png(out / SHEET, sheet(images, [classes[p] if classes and isinstance(p, int) else str(p) for p in asked]))
 
 
 def _tidy(out: Path, plan: Plan) -> None:

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,10 +103,10 @@ def work(
     return sum(high - low for low, high in todo)
 
 
-def finish(out: Path) -> Done:
-    """Put the blocks together. Raises DataError where some are missing."""
+def finish(out: Path, classes: Sequence[str] = ()) -> Done:
+    """Put the blocks together; the sheet has the names of the ``classes``. Raises DataError where some are missing."""
     plan = read_plan(out)
-    manifest = merge(out, plan)
+    manifest = merge(out, plan, classes)
     records = [record_of(out, plan, low, high) or {} for low, high in plan.blocks()]
     return Done(manifest, max(r["passes"] for r in records), sum(r["seconds"] for r in records))
 
