@@ -71,7 +71,7 @@ async def large(server: Apart, rounds: int) -> tuple[list[float], list[str]]:
     return seconds, wrong
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_wrong_requests(models: Path, tmp_path: Path, rounds: int) -> None:
     audit = tmp_path / "audit"
     with apart(models / "toy", tmp_path / "log", trouble={"audit": str(audit)}) as server:

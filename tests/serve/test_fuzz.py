@@ -3,17 +3,17 @@ answer that the schema does not know."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -38,20 +38,26 @@ def schema(models: Path) -> Iterator[Any]:
         yield schemathesis.openapi.from_asgi("/openapi.json", create_app(service))
 
 
-def fuzz(schema: Any, examples: int) -> Counter[int]:
-    """Ask every operation so many things, of which half should be refused; status -> how many had it."""
+def fuzz(schema: Any, examples: int, rounds: int = 1) -> Counter[int]:
+    """Ask every operation so many things in each round, half of them wrong; status -> how many had it."""
     statuses: Counter[int] = Counter()
-    for result in schema.get_all_operations():
-        operation = result.ok()
+    operations = [result.ok() for result in schema.get_all_operations()]
+    for operation, number in itertools.product(operations, range(rounds)):
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
 
+            @seed(number)
             @given(case=operation.as_strategy(generation_mode=mode))
-            @settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
+            @settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None, derandomize=False)
             def check(case: Any) -> None:
                 statuses[case.call_and_validate(checks=CHECKS).status_code] += 1
 
-            with suppress(Unsatisfiable):  # nothing can be wrong about an operation that takes nothing
+            try:
                 check()
+            except Unsatisfiable:  # nothing can be wrong about an operation that takes nothing
+                continue
+            except ValueError as error:  # schemathesis cannot always make a wrong file; the next round draws others
+                if str(error) != "Unsupported type: 'Binary'":
+                    raise
     return statuses
 
 
@@ -62,7 +68,7 @@ def test_a_slice(schema: Any) -> None:
 @pytest.mark.slow
 def test_at_length(schema: Any) -> None:
     start, before = time.perf_counter(), getrusage(RUSAGE_SELF).ru_maxrss
-    found = fuzz(schema, 1000)
+    found = fuzz(schema, 65, rounds=10)
     statuses = {str(status): count for status, count in sorted(found.items())}
     report("schemathesis", cases=found.total(), statuses=statuses, seconds=time.perf_counter() - start,
            growth_mib=(getrusage(RUSAGE_SELF).ru_maxrss - before) / 1024)  # fmt: skip

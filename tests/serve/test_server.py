@@ -15,6 +15,8 @@ import httpx
 import pytest
 
 from parvis.errors import ServingError
+from parvis.serve import images
+from parvis.serve.asking import prepare
 from parvis.serve.run import Server
 from parvis.serve.service import Service
 from parvis.serve.settings import Limits, Settings
@@ -104,6 +106,32 @@ def test_a_full_queue_is_told_at_once(server: Server, service: Service, monkeypa
         gate.set()
         for thread in waiting:
             thread.join(60)
+
+
+def test_nobody_is_prepared_in_vain(server: Server, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, prepared = gated(service, monkeypatch), list[Any]()
+
+    def preparing(*given: Any) -> Any:
+        prepared.append(given)
+        time.sleep(0.3)
+        return prepare(*given)
+
+    monkeypatch.setattr(images, "prepare", preparing)
+    statuses: list[int] = []
+
+    def ask() -> None:
+        statuses.append(httpx.post(server.url + GENERATE, json=RED, timeout=60).status_code)
+
+    asking = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in asking:
+        thread.start()
+    until(lambda: len(statuses) == 6)
+    assert set(statuses) == {429} and len(prepared) == 2
+    until(lambda: service.engine.metrics().waiting == 2)
+    gate.set()
+    for thread in asking:
+        thread.join(60)
+    assert sorted(statuses)[:2] == [200, 200]
 
 
 def test_a_short_answer_comes_at_once_on_an_old_connection(server: Server) -> None:

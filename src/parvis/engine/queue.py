@@ -33,7 +33,7 @@ class FairQueue(Generic[T]):
     def discard(self, which: Callable[[T], bool]) -> list[T]:
         """All of whom ``which`` is true leave."""
         gone = [item for line in self._lines.values() for item in line if which(item)]
-        for key, line in list(self._lines.items()):
+        for key, line in list(self._lines.items()) if gone else ():
             left = deque(item for item in line if not any(item is one for one in gone))
             if left:
                 self._lines[key] = left
