@@ -68,7 +68,7 @@ def test_a_slice(schema: Any) -> None:
 @pytest.mark.slow
 def test_at_length(schema: Any) -> None:
     start, before = time.perf_counter(), getrusage(RUSAGE_SELF).ru_maxrss
-    found = fuzz(schema, 65, rounds=10)
+    found = fuzz(schema, 75, rounds=10)
     statuses = {str(status): count for status, count in sorted(found.items())}
     report("schemathesis", cases=found.total(), statuses=statuses, seconds=time.perf_counter() - start,
            growth_mib=(getrusage(RUSAGE_SELF).ru_maxrss - before) / 1024)  # fmt: skip
