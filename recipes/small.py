@@ -13,15 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from parvis.data.codes import CodeCache
+from parvis.system import System
 from parvis.systems.small import small
 from parvis.tokenizer.folder import Known, arguments_of
 from parvis.train import FitConfig
 from parvis.weights.config import FolderConfig
+from recipes.captions import Texts
 from recipes.common import Cut, class_names, codes_of, rebuilt, run
 from recipes.families import check_kind, initialise, objective
 
@@ -42,8 +44,28 @@ DROP = 0.1
 """Share of classes replaced by the null class, for guidance."""
 
 
-def of_family(kind: str) -> Callable[..., None]:
-    """The recipe of one family: 6 blocks of width 256, AdamW, averaged weights."""
+class Lesson(NamedTuple):
+    """What a small model learns of its pictures beside their codes.
+
+    Attributes:
+        arguments: of the system, that follow from the data. told: what to say of it, if anything. texts: the captions
+            that condition the model; classes do where there are none.
+    """
+
+    arguments: Mapping[str, Any]
+    told: str | None
+    texts: Texts | None = None
+
+
+def recipe_of(
+    family: str, build: Callable[..., System], kind: str, about: str, learn: Callable[[CodeCache], Lesson], flip: bool
+) -> Callable[..., None]:
+    """The recipe of one small model: 6 blocks of width 256, AdamW, averaged weights.
+
+    Args:
+        family: the name of ``build`` in a model folder. kind: of the model, e.g. ``lpd``. flip: whether pictures are
+            also shown mirrored.
+    """
 
     def recipe(
         data: Path,
@@ -59,24 +81,34 @@ def of_family(kind: str) -> Callable[..., None]:
         device: str = "cpu",
         skip_bad: bool = False,
     ) -> None:
-        cache, codec, _ = codes_of(data, tokenizer, out, Cut(resolution, skip_bad=skip_bad), device)
+        cache, codec, _ = codes_of(data, tokenizer, out, Cut(resolution, flip=flip, skip_bad=skip_bad), device)
         check_kind(kind, codec)
         assert isinstance(codec, Known)
-        if told := unread(cache, kind):
-            print(told)
+        lesson = learn(cache)
+        if lesson.told:
+            print(lesson.told)
         arguments: dict[str, Any] = dict(
             kind=kind, resolution=cache.manifest.resolution, depth=depth, width=width, heads=max(1, width // 64),
-            classes=class_names(cache), tokenizer=arguments_of(codec),
+            **lesson.arguments, tokenizer=arguments_of(codec),
         )  # fmt: skip
         torch.manual_seed(0)
-        system = rebuilt(small(**arguments), codec)
+        system = rebuilt(build(**arguments), codec)
         initialise(kind, system.models["main"])
         identity = {"codes": cache.identity, "system": system.name}
         config = settings(steps, batch, lr, out, device, identity)
-        run(system, FolderConfig("small", arguments), cache, objective(kind, system), config, DROP)
+        run(system, FolderConfig(family, arguments), cache, objective(kind, system), config, DROP, lesson.texts)
 
-    recipe.__doc__ = ABOUT[kind]
+    recipe.__doc__ = about
     return recipe
+
+
+def of_family(kind: str) -> Callable[..., None]:
+    """The recipe of one family that learns classes."""
+
+    def learn(cache: CodeCache) -> Lesson:
+        return Lesson({"classes": class_names(cache)}, unread(cache, kind))
+
+    return recipe_of("small", small, kind, ABOUT[kind], learn, flip=True)
 
 
 def settings(steps: int, batch: int, lr: float, out: Path, device: str, identity: Mapping[str, str]) -> FitConfig:

@@ -13,18 +13,11 @@ emoji models.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-import torch
-
+from parvis.data.codes import CodeCache
 from parvis.systems.captioned import KINDS, captioned
-from parvis.tokenizer.folder import Known, arguments_of
-from parvis.weights.config import FolderConfig
 from recipes.captions import texts_of
-from recipes.common import Cut, codes_of, rebuilt, run
-from recipes.families import check_kind, initialise, objective
-from recipes.small import BATCH, DROP, STEPS, settings
+from recipes.small import Lesson, recipe_of
 
 ABOUT = {
     "lpd": "LPD from captions: any order, groups that grow; words from the data.",
@@ -33,41 +26,14 @@ ABOUT = {
 
 
 def of_kind(kind: str) -> Callable[..., None]:
-    """The recipe of one family: 6 blocks of width 256, AdamW, averaged weights."""
+    """The recipe of one family that learns captions, which speak of left and right: nothing is mirrored."""
+    return recipe_of("captioned", captioned, kind, ABOUT[kind], learn, flip=False)
 
-    def recipe(
-        data: Path,
-        out: Path,
-        *,
-        tokenizer: Path | None = None,
-        resolution: int | None = None,
-        steps: int = STEPS,
-        batch: int = BATCH,
-        lr: float = 1e-3,
-        depth: int = 6,
-        width: int = 256,
-        device: str = "cpu",
-        skip_bad: bool = False,
-    ) -> None:
-        cut = Cut(resolution, flip=False, skip_bad=skip_bad)  # captions speak of left and right
-        cache, codec, _ = codes_of(data, tokenizer, out, cut, device)
-        check_kind(kind, codec)
-        assert isinstance(codec, Known)
-        texts = texts_of(cache)
-        print(texts.told())
-        arguments: dict[str, Any] = dict(
-            kind=kind, resolution=cache.manifest.resolution, depth=depth, width=width, heads=max(1, width // 64),
-            words=texts.words.size, slots=texts.words.slots, tokenizer=arguments_of(codec),
-        )  # fmt: skip
-        torch.manual_seed(0)
-        system = rebuilt(captioned(**arguments), codec)
-        initialise(kind, system.models["main"])
-        identity = {"codes": cache.identity, "system": system.name}
-        config = settings(steps, batch, lr, out, device, identity)
-        run(system, FolderConfig("captioned", arguments), cache, objective(kind, system), config, DROP, texts)
 
-    recipe.__doc__ = ABOUT[kind]
-    return recipe
+def learn(cache: CodeCache) -> Lesson:
+    """The captions of the cache and their words."""
+    texts = texts_of(cache)
+    return Lesson({"words": texts.words.size, "slots": texts.words.slots}, texts.told(), texts)
 
 
 TEXTS = {f"{kind}-small-text": of_kind(kind) for kind in KINDS}

@@ -91,6 +91,13 @@ class Asked:
             return asked
         return replace(asked, values=self.values[part], known=self.known[part])
 
+    def requests(self, system: System) -> list[Request]:
+        """One for each picture, checked against ``system``."""
+        made = [self.request(slice(i, i + 1)) for i in range(len(self))]
+        for one in made:
+            one.check(system)
+        return made
+
 
 def asked_of(
     system: System,

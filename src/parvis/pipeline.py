@@ -115,7 +115,7 @@ class Pipeline:
         start = time.perf_counter()
         if batch < 1:
             raise UsageError(f"batch is {batch}; draw at least 1 picture at once")
-        asked = self._asked(prompts, **asking)
+        asked = self.asked(prompts, **asking)
         images: list[Image.Image] = []
         passes = done = 0
         for low in range(0, len(asked), batch):
@@ -133,18 +133,14 @@ class Pipeline:
 
     def stream(self, prompts: Prompts = (), **asking: Unpack[Asking]) -> Iterator[Step]:
         """As :meth:`generate`, one :class:`Step` after every pass; ``step.images`` shows the canvas filling up."""
-        asked = self._asked(prompts, **asking)
+        asked = self.asked(prompts, **asking)
         for event in stream(self.system, asked.request(slice(None)), self.device):
             canvas = event.canvas
             yield Step(event.index, event.total, canvas.known.clone(), canvas.values.clone(), self.system, asked.edit)
 
     def requests(self, prompts: Prompts = (), **asking: Unpack[Asking]) -> list[Request]:
         """What :meth:`generate` would draw, one request a picture, checked and ready for an engine (``Work``)."""
-        asked = self._asked(prompts, **asking)
-        made = [asked.request(slice(i, i + 1)) for i in range(len(asked))]
-        for one in made:
-            one.check(self.system)
-        return made
+        return self.asked(prompts, **asking).requests(self.system)
 
     def edit(
         self,
@@ -201,7 +197,8 @@ class Pipeline:
         assert keep is not None
         return vary(image, keep, size, crop)
 
-    def _asked(self, prompts: Prompts, **asking: Unpack[Asking]) -> Asked:
+    def asked(self, prompts: Prompts = (), **asking: Unpack[Asking]) -> Asked:
+        """What :meth:`generate` would draw, with the settings that it would record, ready in any portions."""
         return asked_of(self.system, self.words, self.device, self.dtype, prompts, **asking)
 
 

@@ -4,8 +4,8 @@ They differ in orders, values, conditions and caches only, and those stack: embe
 all of them. Attention and everything that goes row by row give an image the same numbers in every batch
 (``engine/steady.py``), so nobody sees whether others were at the same pass.
 
-Legend: B images of one request, G requests, copies of the batch (condition, and null condition behind it, under
-guidance). A merged batch is copy by copy, in each copy request by request.
+Requests are of one image. Under guidance a batch has two copies, of the condition and behind it of the null condition;
+a merged batch is copy by copy, in each copy request by request.
 """
 
 from __future__ import annotations

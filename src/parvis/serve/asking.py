@@ -8,12 +8,12 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from parvis import asking
 from parvis.edit import Edit
 from parvis.engine.work import Work
 from parvis.errors import UsageError
 from parvis.output import Origin
 from parvis.pipeline import Pipeline
-from parvis.request import Request
 from parvis.serve.errors import Refused
 from parvis.serve.pictures import edited
 from parvis.serve.schema import Asked, Editing
@@ -60,23 +60,24 @@ def prepare(service: Service, asked: Asked, key: str, files: Mapping[str, bytes]
     prompt, text_tokens, note = _prompt(pipeline, asked)
     edit = _edit(pipeline, asked, files, limits.pixels) if isinstance(asked, Editing) and files is not None else None
     first = secrets.randbelow(RANDOM_SEEDS) if asked.seed is None else asked.seed
-    requests = _requests(pipeline, asked, prompt, first, edit)
+    found = _asked(pipeline, asked, prompt, first, edit)
+    requests = found.requests(pipeline.system)
     user = asked.safety_identifier or asked.user or ""
     partials = asked.partial_images or 0
     works = tuple(Work(name, one, edit, f"{key} {user}", partials, limits.seconds) for one in requests)
-    settings = _settings(pipeline, asked, edit)
+    settings = {"steps": asked.steps or pipeline.system.preset.steps, **found.settings}
     origins = tuple(Origin(str(prompt), first + i, pipeline.name, settings) for i in range(len(works)))
     known = requests[0].known
     image_tokens = 0 if known is None else int(known.sum())
     return Errand(asked, name, works, origins, size, text_tokens, image_tokens, note)
 
 
-def _requests(pipeline: Pipeline, asked: Asked, prompt: str | int, seed: int, edit: Edit | None) -> list[Request]:
-    """One request a picture. One at a time, since hiding warnings (the note tells them) concerns the whole
-    process."""
+def _asked(pipeline: Pipeline, asked: Asked, prompt: str | int, seed: int, edit: Edit | None) -> asking.Asked:
+    """The pictures, as the pipeline takes them. One at a time, since hiding warnings (the note tells them) concerns the
+    whole process."""
     with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return pipeline.requests(
+        return pipeline.asked(
             prompt, n=asked.n or 1, seed=seed, steps=asked.steps, guidance=asked.guidance_scale,
             temperature=asked.temperature, top_k=asked.top_k, top_p=asked.top_p, order=asked.order, edit=edit,
         )  # fmt: skip
@@ -119,18 +120,3 @@ def _edit(pipeline: Pipeline, asked: Editing, files: Mapping[str, bytes], pixels
         margins = (left, top, right, bottom)
     feather = 4 if asked.feather is None else asked.feather
     return pipeline.prepare(picture, mask, margins, asked.keep, feather, bool(asked.crop))
-
-
-def _settings(pipeline: Pipeline, asked: Asked, edit: Edit | None) -> dict[str, object]:
-    """As ``Pipeline.generate`` records them."""
-    preset = pipeline.system.preset
-    given = {
-        "steps": (asked.steps, preset.steps),
-        "guidance": (asked.guidance_scale, preset.guidance),
-        "temperature": (asked.temperature, preset.sampling.temperature),
-        "top_k": (asked.top_k, preset.sampling.top_k),
-        "top_p": (asked.top_p, preset.sampling.top_p),
-    }
-    settings: dict[str, object] = {name: usual if value is None else value for name, (value, usual) in given.items()}
-    settings |= {"order": asked.order or "own", "precision": str(pipeline.dtype).removeprefix("torch.")}
-    return settings if edit is None else settings | {"edit": edit.what}

@@ -110,12 +110,13 @@ def pack_convolutions(module: nn.Module) -> nn.Module:
     Left as they are: other dtypes and devices, subclasses of ``nn.Conv2d``, other padding than zeros, layers with
     hooks, and everything where :func:`convolution_problem` has a reason. Numbers stay within rounding.
     """
-    made: dict[int, PackedConv] = {}
+    made: dict[nn.Module, PackedConv] = {}
     for parent in list(module.modules()):
         for name, child in list(parent._modules.items()):
-            if child is not None and (id(child) in made or _packable(child)):
-                assert isinstance(child, nn.Conv2d)
-                setattr(parent, name, made.setdefault(id(child), _packed(child)))
+            if child not in made and isinstance(child, nn.Conv2d) and _packable(child):
+                made[child] = _packed(child)
+            if child in made:
+                setattr(parent, name, made[child])
     return module
 
 
@@ -128,7 +129,7 @@ def _packed(layer: nn.Conv2d) -> PackedConv:
     return PackedConv(layer.weight, layer.bias, way)
 
 
-def _packable(layer: nn.Module) -> bool:
+def _packable(layer: nn.Conv2d) -> bool:
     if type(layer) is not nn.Conv2d or layer.weight.device.type != "cpu" or layer.weight.dtype != torch.float32:
         return False
     if layer._forward_hooks or layer._forward_pre_hooks or isinstance(layer.padding, str):
