@@ -52,6 +52,13 @@ def test_a_number_belongs_to_its_seed_position_and_draw_alone():
     assert not (other.normal(torch.arange(50), 2, width=3) == whole[:3]).any()
 
 
+def test_several_noises_at_once_give_what_each_gives():
+    asked = [(Noise([seed]), torch.randperm(9)[: 2 + b], b % 2) for b, seed in enumerate(SEEDS)]
+    alone = [noise.uniform(positions, draw) for noise, positions, draw in asked]
+    assert torch.equal(Noise.uniforms(asked), torch.cat(alone, 1))
+    assert torch.equal(Noise.uniforms([(n, p[None], d) for n, p, d in asked]), torch.cat(alone, 1))
+
+
 def test_uniform_in_64_bins():
     for u in Noise((0, 1, 12345)).uniform(torch.arange(200_000), draw=1):
         counts = (u * 64).long().bincount(minlength=64).double()

@@ -82,7 +82,18 @@ class Noise:
             positions: long [n] or [B, n]: position indices, whatever rank they are asked at.
             draw: which of many independent numbers for the position, 0..2^62.
         """
-        return _shift(self._bits(positions, draw, width), 40).float() * 2.0**-24
+        return _unit(self._bits(positions, draw, width))
+
+    @staticmethod
+    def uniforms(asked: Sequence[tuple[Noise, Tensor, int]]) -> Tensor:
+        """What :meth:`uniform` gives for several noises of one seed each, end to end: float32 [1, sum of n].
+
+        Args:
+            asked: noise, positions [n] or [1, n], draw.
+        """
+        streams = [noise._stream(draw).expand(1, positions.shape[-1]) for noise, positions, draw in asked]
+        places = torch.cat([positions.view(1, -1) for _, positions, _ in asked], 1)
+        return _unit(_absorb(torch.cat(streams, 1), places.to(streams[0].device)))
 
     def normal(self, positions: Tensor, draw: int = 0, width: int | None = None) -> Tensor:
         """Float32 like :meth:`uniform`, standard normal (Box-Muller on two 52-bit uniforms).
@@ -112,6 +123,11 @@ class Noise:
         if draw not in self._streams:
             self._streams[draw] = _absorb(self._keys, draw)[:, None]
         return self._streams[draw]
+
+
+def _unit(bits: Tensor) -> Tensor:
+    """Float32 on [0, 1) of the highest 24 of 64 bits."""
+    return _shift(bits, 40).float() * 2.0**-24
 
 
 def spread(uniform: Tensor, width: int) -> Tensor:

@@ -72,7 +72,9 @@ class Order:
         return self.positions[..., low:high]
 
     def to(self, device: torch.device | str) -> Order:
-        return Order(self.positions.to(device), self.sizes, self.given, self.before)
+        """This order there; itself where it is there already."""
+        positions = self.positions.to(device)
+        return self if positions is self.positions else Order(positions, self.sizes, self.given, self.before)
 
     def inverse(self) -> Tensor:
         """Long like ``positions``: the rank of every position."""

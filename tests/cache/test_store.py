@@ -22,6 +22,7 @@ def column(*values: float) -> torch.Tensor:
 
 def test_rows_in_a_run_of_slots() -> None:
     cache, plan = empty(4), query((1, 2))
+    cache.keys.fill_(-1)
     first, second = (plan.step(index, peers_and_context, CPU) for index in (0, 1))
     assert first.span == (0, 2) and second.span == (1, 4)
     keys, values = cache.extend(1, first, column(5, 6), column(-5, -6))
@@ -29,7 +30,7 @@ def test_rows_in_a_run_of_slots() -> None:
     keys, values = cache.extend(1, second, column(7, 8, 9), column(1, 2, 3))
     assert keys.flatten().tolist() == [5, 7, 8, 9]  # the query's key is replaced
     assert values.flatten().tolist() == [-5, 1, 2, 3]
-    assert not cache.keys[0].any()  # another layer
+    assert (cache.keys[0] == -1).all()  # another layer
 
 
 def test_rows_in_scattered_slots() -> None:

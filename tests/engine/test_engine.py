@@ -348,7 +348,7 @@ def test_an_idle_engine_wakes(started: Engine) -> None:
     assert metrics.passes >= metrics.steps and metrics.batch.mean == 1
 
 
-def test_no_more_than_three_groups_of_a_kind_and_nobody_else_waits_for_them() -> None:
+def test_where_two_groups_of_a_kind_run_newcomers_wait_and_nobody_else_does() -> None:
     one = engine(budget=Budget(slots=20))
 
     def like(steps: int = 12) -> Ticket:
@@ -358,19 +358,31 @@ def test_no_more_than_three_groups_of_a_kind_and_nobody_else_waits_for_them() ->
         return one.metrics().running
 
     first = [like()]
-    for count in (1, 2, 3):
+    for count in (1, 2, 3, 4):
         one.step()
         assert running() == count
         first.append(like())
     first.append(like())
     one.step()
-    assert running() == 3, "a fourth group waits"
+    assert running() == 4, "a fifth waits"
     other = like(steps=5)
     one.step()
-    assert running() == 4 and one.metrics().waiting == 2, "another kind passes by"
-    for _ in range(8):
+    assert running() == 5 and one.metrics().waiting == 2, "another kind passes by"
+    for _ in range(7):
         one.step()
     assert ended(other) == ended(first[0]) == ended(first[1]) == "Done"
-    assert running() == 3 and one.metrics().waiting == 0, "the two that waited came in together"
+    assert running() == 4 and one.metrics().waiting == 0, "the two that waited came in together"
     run(one)
     assert {ended(ticket) for ticket in first} == {"Done"} and settled(one)
+
+
+def test_two_groups_run_however_large() -> None:
+    one = engine(budget=Budget(slots=20))
+    tickets = []
+    for running in (5, 6, 6):
+        many = 5 if running == 5 else 1
+        tickets += [one.submit(Work(NAME, Request(torch.tensor([1]), (1,), 12))) for _ in range(many)]
+        one.step()
+        assert one.metrics().running == running, "a second group comes in beside the first, a third waits"
+    run(one)
+    assert {ended(ticket) for ticket in tickets} == {"Done"} and settled(one)

@@ -58,6 +58,18 @@ def every(request: pytest.FixtureRequest) -> System:
     return toy(request.param)
 
 
+def test_nothing_is_read_from_a_cache_that_was_not_written(every: System) -> None:
+    """Caches of memory that was never written, full of NaN: the same values."""
+    request = ask(every, 2, 3, guidance=2.0)
+    wanted = values_of(every, request)
+    torch.use_deterministic_algorithms(True, warn_only=True)  # so that torch.empty is full of NaN
+    try:
+        assert torch.empty(3).isnan().all()
+        assert torch.equal(values_of(every, request), wanted)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 @pytest.fixture(params=NAMES)
 def system(request: pytest.FixtureRequest) -> System:
     return toy(request.param)

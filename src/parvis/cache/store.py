@@ -2,7 +2,8 @@
 
 Rows of a pass are *provisional* in the sense that a later pass may write the same slots again (LPD's queries are
 replaced by the tokens sampled for them; a rejected Jacobi guess is replaced by the next one). Nothing is ever copied
-to make room.
+to make room, and nothing is cleared: whatever lies in the slots that a pass may see was written by it or before it
+(``RowPlan``).
 
 Legend: L layers, B images (condition and null rows stacked), H heads, S slots, d head width.
 """
@@ -47,11 +48,11 @@ class Cache:
 
     @cached_property
     def keys(self) -> Tensor:
-        return torch.zeros(self.shape, dtype=self.dtype, device=self.device)
+        return torch.empty(self.shape, dtype=self.dtype, device=self.device)
 
     @cached_property
     def values(self) -> Tensor:
-        return torch.zeros(self.shape, dtype=self.dtype, device=self.device)
+        return torch.empty(self.shape, dtype=self.dtype, device=self.device)
 
     def extend(self, layer: int, rows: Rows, key_BHRd: Tensor, value_BHRd: Tensor) -> tuple[Tensor, Tensor]:
         """Write the rows' keys and values into their slots; return all that these rows may see, views [B, H, K, d]."""

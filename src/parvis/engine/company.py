@@ -24,9 +24,9 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 U = TypeVar("U")
 
-GROUPS = 3
-"""Groups of like requests, each at a pass of its own, beyond which newcomers wait for one to end: more groups of fewer
-requests cost more than the wait."""
+GROUPS, FEW = 2, 4
+"""So many groups of like requests, each at a pass of its own, and so many requests in all, beyond which newcomers wait
+for a group to end: a further group holds up everyone who runs by more than it spares those who wait."""
 
 
 class Company:
@@ -41,10 +41,10 @@ class Company:
         self.tasks: list[Task] = []
 
     def crowded(self, task: Task) -> bool:
-        """Whether a request had better wait for the next of its kind: :data:`GROUPS` groups of them are under way, each
-        at a pass of its own. Those that come in at the same step are one group."""
-        passes = {other.passes for other in self.tasks if other.kind == task.kind}
-        return len(passes) >= GROUPS and 0 not in passes
+        """Whether a request had better wait for the next of its kind: :data:`GROUPS` groups and :data:`FEW` requests of
+        it are under way. Those that come in at the same step are one group."""
+        passes = [other.passes for other in self.tasks if other.kind == task.kind]
+        return len(passes) >= FEW and len(set(passes)) >= GROUPS and 0 not in passes
 
     def welcome(self, task: Task) -> bool:
         """Let a request in, or say that there is no room for it yet (``False``). One that fails as it begins, or that

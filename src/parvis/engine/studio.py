@@ -12,6 +12,7 @@ from parvis.canvas import Canvas
 from parvis.decode.job import Draw
 from parvis.engine.steady import shares
 from parvis.generate import pixels
+from parvis.noise import Noise
 from parvis.predict import Categorical
 from parvis.sampling import choose
 from parvis.system import System
@@ -43,9 +44,9 @@ def _way(wish: Draw) -> object:
 def _codes(wishes: Sequence[Draw]) -> list[Tensor]:
     """Codes [1, n] of each: rows of logits are filtered and chosen from one by one, whoever they belong to."""
     logits = [wish.prediction.logits for wish in wishes if isinstance(wish.prediction, Categorical)]
-    uniforms = [wish.noise.uniform(wish.positions, wish.draw) for wish in wishes]
-    codes = choose(torch.cat(logits, 1), torch.cat(uniforms, 1), wishes[0].sampling)
-    return list(codes.split_with_sizes([uniform.shape[1] for uniform in uniforms], 1))
+    uniforms = Noise.uniforms([(wish.noise, wish.positions, wish.draw) for wish in wishes])
+    codes = choose(torch.cat(logits, 1), uniforms, wishes[0].sampling)
+    return list(codes.split_with_sizes([part.shape[1] for part in logits], 1))
 
 
 def decoded(system: System, canvases: Sequence[Canvas]) -> list[Tensor]:

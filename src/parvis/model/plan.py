@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -133,7 +134,7 @@ class RowPlan:
     heads: int = 1
     _made: dict[tuple[object, ...], Rows] = field(default_factory=dict, repr=False)
 
-    @property
+    @cached_property
     def slots(self) -> int:
         """Length of the cache that a whole generation needs."""
         return 1 + max(row.slot for rows in self.passes for row in rows)
