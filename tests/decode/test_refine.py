@@ -48,6 +48,18 @@ def test_kept_values_stay_and_their_number_is_the_share():
         assert ((after.draft >= 0).sum(dim=1) == share).all()
 
 
+def test_a_value_is_on_the_canvas_from_the_pass_that_keeps_it():
+    made, known = job(scales(Grid.square(4)), (1, 2, 3)), []
+
+    def look(canvas, ask):
+        known.append(canvas.known.clone())
+        assert torch.equal(known[-1], ask.draft >= 0) and torch.equal(canvas.values[known[-1]], ask.draft[known[-1]])
+        return oracle()(canvas, ask)
+
+    drive(refine(4), made, look)
+    assert [row.sum(dim=1).tolist() for row in known] == [[share] * 3 for share in (0, *kept(16, 4)[:-1])]
+
+
 def test_the_most_confident_values_are_kept():
     answers = []
 

@@ -28,6 +28,7 @@ KINDS: dict[str, tuple[str, int | list[str]]] = {
     "var": ("var", CLASSES),
     "mar": ("mar", CLASSES),
     "xar": ("xar", CLASSES),
+    "maskgit": ("maskgit", 1),
     "mixed": ("lpd", MIXED),
     "nameless": ("raster", 1000),
     "single": ("lpd", 1),
@@ -278,6 +279,29 @@ def test_latents_appear_group_by_group(page: Any, service: Service, monkeypatch:
     use(page, "mar")
     page.click("#go")
     expect(done(page, 2).first.get_by_role("slider", name="Pass shown")).to_have_attribute("aria-valuemax", "5")
+
+
+def test_one_group_in_several_passes_grows_pass_by_pass(
+    page: Any, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = stepped(service, monkeypatch)
+    use(page, "maskgit")
+    page.click("#go")
+    board, state = page.locator(".board"), page.locator(".card .state")
+    shares = [1.0]
+    for count in (1, 2, 3):
+        passes.release()
+        expect(state).to_have_text(f"{count} of 5 passes")
+        shares.append(board.evaluate(OPEN))
+    assert sorted(set(shares), reverse=True) == shares and shares[-1] > 0
+    passes.release(3)
+    card = done(page, 1)
+    slider = card.get_by_role("slider", name="Pass shown")
+    expect(slider).to_have_attribute("aria-valuemax", "5")
+    slider.press("Home")
+    for share in shares[1:]:
+        slider.press("ArrowRight")
+        assert board.evaluate(OPEN) == pytest.approx(share, abs=0.01)
 
 
 def test_switching_models_keeps_what_fits(page: Any) -> None:

@@ -32,7 +32,7 @@ def refine(steps: int, temperature: float = 0.0) -> Decoder:
 
     The draft of a pass holds the kept values and -1 where masked. Confidence is the log probability of the drawn
     value plus, in pass t = 1..T, ``temperature`` (1 - t / T) times a Gumbel number (MaskGIT's released sampler: 4.5);
-    pass t draws with draw t, so a value asked again is drawn afresh. A group is written once, when complete.
+    pass t draws with draw t, so a value asked again is drawn afresh. A value is written in the pass that keeps it.
 
     Raises:
         UsageError: ``steps`` < 1, ``temperature`` < 0.
@@ -45,24 +45,25 @@ def refine(steps: int, temperature: float = 0.0) -> Decoder:
     def decode(job: Job) -> Steps:
         for group in job.groups:
             start, stop = job.order.bounds[group : group + 2]
+            positions = job.order.group(group)
             draft = job.canvas.values.new_full((job.canvas.batch, stop - start), -1)
-            shares = kept(stop - start, steps)
+            before, shares = 0, kept(stop - start, steps)
             for draw, keep in enumerate(shares):
-                ask = job.ask(group, draft=draft)
-                prediction = yield ask
-                fresh = yield job.draw(prediction, ask.positions, draw)
-                values = torch.where(draft < 0, fresh, draft)
+                prediction = yield job.ask(group, draft=draft)
+                values = torch.where(draft < 0, (yield job.draw(prediction, positions, draw)), draft)
                 confidence = prediction.log_prob(values)
                 if temperature and keep < stop - start:
-                    uniform = job.noise.uniform(ask.positions, CHOICE + draw).clamp(1e-7, 1 - 1e-7)
+                    uniform = job.noise.uniform(positions, CHOICE + draw).clamp(1e-7, 1 - 1e-7)
                     confidence = confidence - temperature * (1 - (draw + 1) / len(shares)) * (-uniform.log()).log()
-                draft = _mask(values, confidence.masked_fill(draft >= 0, math.inf), keep)
-            job.canvas.write(job.ask(group).positions, draft)
+                best_Bn = _surest(confidence.masked_fill(draft >= 0, math.inf))[:, before:keep]
+                surest_Bn = values.gather(1, best_Bn)
+                draft = draft.scatter(1, best_Bn, surest_Bn)
+                job.canvas.write(positions.expand_as(draft).gather(1, best_Bn), surest_Bn)
+                before = keep
 
     return decode
 
 
-def _mask(values: Tensor, confidence: Tensor, keep: int) -> Tensor:
-    """``values [B, n]`` with -1 for all but the ``keep`` most confident of each image (the first of equals stays)."""
-    best = confidence.argsort(dim=1, descending=True, stable=True)[:, :keep]
-    return torch.full_like(values, -1).scatter(1, best, values.gather(1, best))
+def _surest(confidence: Tensor) -> Tensor:
+    """The places of ``confidence [B, n]`` by value, the highest first; of equals the first."""
+    return confidence.argsort(dim=1, descending=True, stable=True)

@@ -19,7 +19,6 @@ export class Bars {
     this.canvas = h("canvas.bars", {
       role: "slider",
       tabindex: "0",
-      "aria-label": `${unitOf(picture).replace(/^./, (letter) => letter.toUpperCase())} shown`,
       "aria-valuemin": "0",
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
       onpointerdown: (/** @type {PointerEvent} */ event) => this.#press(event),
@@ -34,6 +33,7 @@ export class Bars {
     this.at = at;
     const sizes = this.picture.sizes;
     const count = sizes.length;
+    this.canvas.setAttribute("aria-label", `${unitOf(this.picture).replace(/^./, (letter) => letter.toUpperCase())} shown`);
     this.canvas.setAttribute("aria-valuemax", String(count));
     this.canvas.setAttribute("aria-valuenow", String(at));
     const wrote = at > 0 ? `, ${sizes[at - 1]} written` : "";

@@ -1,5 +1,6 @@
 // One picture: what was asked for, what has come of it so far, and which step wrote which position. A step is a group of
-// the model's order. Most models take one pass for each, some several; in next-scale models a step is a whole scale.
+// the model's order. Most models take one pass for each, some several; where one group is all there is (MaskGIT), a step
+// is a pass again; in next-scale models it is a whole scale.
 
 export const GIVEN = -1;
 export const UNKNOWN = 0;
@@ -27,7 +28,7 @@ export class Picture extends EventTarget {
     this.files = files;
     /** @type {[number, number][] | null} height and width of every scale, where there are several */
     this.scales = grid.scales && grid.scales.length > 1 ? grid.scales : null;
-    this.often = grid.often ?? 1;
+    this.usual = grid.often ?? 1;
     /** @type {Status} */
     this.status = "waiting";
     /** @type {Int16Array} of every position its step (from 1), UNKNOWN or GIVEN */
@@ -45,8 +46,15 @@ export class Picture extends EventTarget {
     this.seen = new Map();
     this.seconds = 0;
     this.note = "";
+    /** whether the server had no room when it was last asked */
+    this.held = false;
     /** @type {Error | null} */
     this.error = null;
+  }
+
+  /** Passes of a step. One group in several passes is seen growing pass by pass. */
+  get often() {
+    return this.total !== null && this.total <= this.usual ? 1 : this.usual;
   }
 
   get edited() {
