@@ -62,6 +62,23 @@ def test_a_variation_and_margins(service: Service) -> None:
     assert (drawn(wider)[:5, 11:] == (200, 40, 40)).all()
 
 
+def test_a_list_may_come_an_entry_at_a_time_and_nothing_else_may(service: Service) -> None:
+    """As OpenAI's client writes lists of ``extra_body`` into a form."""
+    fields: dict[str, Any] = {"prompt": "green", "seed": "1", "feather": "0"}
+    ones = [call(service, "POST", EDIT, data=fields | more, files={"image": file(RED)}) for more in (
+        {"margins": "[16, 0, 0, 16]"}, {"margins[]": ["16", "0", "0", "16"]}, {"margins[]": "[16, 0, 0, 16]"},
+    )]  # fmt: skip
+    assert all((drawn(one) == drawn(ones[0])).all() for one in ones)
+    for name, more, message in (
+        ("margins", {"margins[]": ["16", "0", "0"]}, "4 items"),
+        ("margins", {"margins[]": ["16", "0", "0", "x"]}, "not of type"),
+        ("margins", {"margins[]": ["16", "0"], "margins": "[16, 0, 0, 16]"}, "twice"),
+        ("prompt", {"prompt[]": ["green", "red"]}, "twice"),
+    ):
+        told = error(call(service, "POST", EDIT, data=fields | more, files={"image": file(RED)}))
+        assert told["param"] == name and message in told["message"]
+
+
 def test_each_file_may_be_an_array_of_one(service: Service) -> None:
     files = [("image[]", ("a", file(RED))), ("mask", ("b", file(HALF)))]
     assert call(service, "POST", EDIT, data={"prompt": "red"}, files=files).status_code == 200
@@ -87,9 +104,9 @@ def test_grey_palette_cmyk_and_16_bit_are_pictures_like_others(service: Service)
     [
         ({"image": file(RED)}, {}, "mask", "missing"),
         ({"mask": file(HALF)}, {}, "image", "missing"),
-        ({"image": file(RED), "mask": file(HALF.resize((8, 8)))}, {}, None, "8 x 8"),
-        ({"image": file(RED), "mask": file(Image.new("L", (16, 16)))}, {}, None, "marks nothing"),
-        ({"image": file(RED), "mask": file(Image.new("L", (16, 16), 255))}, {}, None, "marks everything"),
+        ({"image": file(RED), "mask": file(HALF.resize((8, 8)))}, {}, "mask", "8 x 8"),
+        ({"image": file(RED), "mask": file(Image.new("L", (16, 16)))}, {}, "mask", "marks nothing"),
+        ({"image": file(RED), "mask": file(Image.new("L", (16, 16), 255))}, {}, "mask", "marks everything"),
         ({"image": file(RED.resize((32, 16))), "mask": file(HALF.resize((32, 16)))}, {}, None, "shape"),
         ({"image": file(RED)[:60], "mask": file(HALF)}, {}, None, "image"),
         ({"image": b"GIF89a no", "mask": file(HALF)}, {}, "image", "PNG, JPEG or WebP"),

@@ -171,6 +171,10 @@ def test_the_real_client(service: Service) -> None:
             )
             assert edit.data and edit.usage and edit.usage.output_tokens == 8
             assert edit.usage.input_tokens_details.image_tokens == 8
+            wider = await client.images.edit(
+                image=image, prompt="green", extra_body={"margins": [16, 0, 0, 16], "seed": 1}
+            )
+            assert wider.data and wider.usage and wider.usage.input_tokens_details.image_tokens == 4
             editing = await client.images.edit(
                 image=image, mask=("mask.png", file(mask), "image/png"), prompt="green", stream=True, partial_images=1,
                 extra_body={"seed": 1},

@@ -72,6 +72,9 @@ def create_app(service: Service) -> FastAPI:
 
 async def _refuse(request: Request, error: Exception) -> Response:
     """Errors of the framework go where all others go: to the guard."""
+    if isinstance(error, HTTPException) and error.status_code == 404:
+        where = f"{request.method} {request.url.path[:80]}"
+        raise Refused(404, f"there is nothing at {where}; /openapi.json says what there is") from None
     raise refusal(error) from None
 
 

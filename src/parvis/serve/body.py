@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from python_multipart.exceptions import FormParserError
@@ -83,22 +83,35 @@ def _short(text: str) -> int:
     return int(text)
 
 
-async def read_form(request: Request) -> tuple[dict[str, str], dict[str, bytes]]:
-    """The fields and the files of a multipart form, each named once; ``image[]`` counts as ``image``."""
+async def read_form(request: Request, lists: Container[str] = ()) -> tuple[dict[str, str], dict[str, bytes]]:
+    """The fields and the files of a multipart form, each named once; ``image[]`` counts as ``image``. What is in
+    ``lists`` may come an entry at a time, as OpenAI's client writes lists: ``margins[]=0``, ``margins[]=8``, ..."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         raise Refused(415, "the body must be a form with files, multipart/form-data", param="content-type")
     fields: dict[str, str] = {}
     files: dict[str, bytes] = {}
+    entries: dict[str, list[str]] = {}
     try:
         async with request.form(max_files=4, max_fields=_FIELDS, max_part_size=_PART) as form:
             for given, value in form.multi_items():
                 name = given.removesuffix("[]")
+                if name in lists and name != given and isinstance(value, str):
+                    entries.setdefault(name, []).append(value)
+                    continue
                 if name in fields or name in files:
-                    raise Refused(400, f"{name[:80]} is given twice; give it once", param=name[:80])
+                    raise _twice(name)
                 if isinstance(value, UploadFile):
                     files[name] = await value.read()
                 else:
                     fields[name] = value
     except (FormParserError, UnicodeError, AssertionError, ValueError, KeyError) as error:
         raise Refused(400, f"the form is damaged: {error}", code="invalid_form") from None
+    for name, values in entries.items():
+        if name in fields:
+            raise _twice(name)
+        fields[name] = values[0] if len(values) == 1 else f"[{','.join(values)}]"
     return fields, files
+
+
+def _twice(name: str) -> Refused:
+    return Refused(400, f"{name[:80]} is given twice; give it once", param=name[:80])

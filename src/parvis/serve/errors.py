@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from parvis.errors import (
 )
 
 LONGEST = 600
+_FIELDS = "steps|order|temperature|top_k|top_p|mask|keep|margins|feather"
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
 
@@ -93,8 +95,14 @@ def _known(error: ParvisError) -> Refused:
         param = message.split()[1] if message.startswith("unknown ") else None
         return Refused(400, message, param=param if param in ("order", "class") else None, code="unknown_name")
     if isinstance(error, UsageError | DataError):
-        return Refused(400, message)
+        return Refused(400, message, param=_field(message))
     return Refused(500, "the server failed; its log has more under the x-request-id of this answer")
+
+
+def _field(message: str) -> str | None:
+    """The field that a message begins with, or says what it got for."""
+    found = re.match(rf"(?:the )?({_FIELDS})\b", message) or re.search(rf"\bgot ({_FIELDS})=", message)
+    return found[1] if found else None
 
 
 def _again(seconds: float) -> dict[str, str]:

@@ -43,7 +43,7 @@ def images(service: Service) -> APIRouter:
     async def edits(request: Request) -> Response:
         """Draw part of a picture anew: where ``mask`` (or the picture itself) is transparent."""
         service.welcome()
-        fields, files = await read_form(request)
+        fields, files = await read_form(request, lists=("margins",))
         for name in ("image", "mask"):
             if name in fields:
                 raise Refused(400, f"{name} is a file of the form; nothing is fetched from addresses", param=name)

@@ -141,7 +141,7 @@ def _together(asked: Asked) -> None:
                 raise Refused(400, f"{name} needs stream=true", param=name)
     if asked.partial_images and asked.x_partials:
         raise Refused(400, "x_partials shows every pass already; leave partial_images out", param="partial_images")
-    if asked.output_compression is not None and (asked.output_format or "png") == "png":
+    if (asked.output_format or "png") == "png" and asked.output_compression not in (None, 100):
         raise Refused(400, "output_compression is for jpeg and webp; png is lossless", param="output_compression")
     if not asked.prompt.strip() and asked.class_label is None:
         raise Refused(400, "prompt is missing: say what to draw", param="prompt", code="missing_parameter")
