@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from browsing import OPEN, done, expect
 from parvis.data.captions import Words
@@ -197,13 +199,32 @@ def test_errors_are_told_in_the_servers_words(visit: Any, service: Service, monk
 
 
 @browser
+def test_a_connection_that_breaks_is_told_in_words(
+    visit: Any, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*given: object) -> None:
+        raise RuntimeError("an answer that has begun and cannot end")
+
+    page, passes = visit(), stepped(service, monkeypatch)
+    ask(page, n=1)
+    page.click("#go")
+    passes.release()
+    expect(page.locator(".card .state")).to_contain_text(f"1 of {PASSES} passes")
+    for name in ("Scribe.passed", "Scribe.completed", "refusal"):
+        monkeypatch.setattr(f"parvis.serve.sse.{name}", cut)
+    passes.release(100)
+    expect(page.get_by_role("alert")).to_contain_text("The connection to the server broke. Is it still running?")
+    expect(page.locator(".card[data-status=failed]")).to_have_count(1)
+
+
+@browser
 def test_a_full_queue_is_waited_for(visit: Any, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service.engine, "limit", 0)
     page = visit()
     ask(page, n=1)
     with page.expect_response(lambda answer: answer.status == 429):
         page.click("#go")
-    expect(page.locator(".card[data-status=waiting]")).to_have_count(1)
+    expect(page.locator(".card[data-status=waiting] .state")).to_contain_text("the server is full")
     monkeypatch.setattr(service.engine, "limit", 64)
     done(page, 1)
 
@@ -302,6 +323,27 @@ def test_light_dark_and_calm(visit: Any) -> None:
     page.wait_for_selector("body[data-ready=yes]")
     assert page.evaluate(ground) == dark
     assert page.evaluate("getComputedStyle(document.querySelector('#go')).transitionDuration") in ("0s", "")
+
+
+@browser
+def test_the_handle_of_a_slider_is_seen(visit: Any) -> None:
+    page = visit()
+    slider = page.locator("[data-name=temperature] input[type=range]")
+    slider.evaluate("one => { one.value = '0'; one.dispatchEvent(new Event('input')) }")
+    box = slider.bounding_box()
+    assert box is not None
+    shot = Image.open(io.BytesIO(page.screenshot(clip={**box, "width": 16}))).convert("L")
+    tall = shot.crop((8, 0, 9, shot.height)).point(lambda grey: 255 * (grey < 100)).histogram()[255]
+    assert tall >= 14, "its 16 pixels, not the track's 6"
+
+
+@browser
+def test_a_run_begun_out_of_sight_is_brought_into_view(visit: Any) -> None:
+    page = visit(viewport={"width": 360, "height": 600}, reduced_motion="reduce")
+    ask(page, n=1, seed=None)
+    page.click("#tab-compare")
+    page.click("#go")
+    expect(page.locator("#compared .run")).to_be_in_viewport()
 
 
 @browser

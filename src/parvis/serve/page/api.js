@@ -99,7 +99,7 @@ async function* events(response) {
   let rest = "";
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await next(reader);
       if (done) return;
       const blocks = (rest + value).replaceAll("\r\n", "\n").split("\n\n");
       rest = blocks.pop() ?? "";
@@ -110,6 +110,16 @@ async function* events(response) {
     }
   } finally {
     await reader.cancel().catch(() => {});
+  }
+}
+
+/** @param {ReadableStreamDefaultReader<string>} reader */
+async function next(reader) {
+  try {
+    return await reader.read();
+  } catch (error) {
+    if (/** @type {any} */ (error)?.name === "AbortError") throw error;
+    throw new ApiError("The connection to the server broke. Is it still running?", { code: "broken" });
   }
 }
 

@@ -81,7 +81,7 @@ export class Card {
 
   #line() {
     const { picture } = this;
-    if (picture.status === "waiting") return [h("span", null, "waiting")];
+    if (picture.status === "waiting") return [h("span", null, picture.held ? "the server is full: waiting for room" : "waiting")];
     if (picture.status === "drawing") return this.#drawing();
     if (picture.status !== "done") return [icon(picture.status === "failed" ? "warning" : "close"), this.#told()];
     const words = picture.pass === 1 ? " pass" : " passes";

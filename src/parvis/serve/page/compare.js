@@ -2,7 +2,7 @@
 // the other, so that seconds can be compared.
 
 import { Card } from "./card.js";
-import { byId, counted, h, tool } from "./dom.js";
+import { byId, counted, h, reveal, tool } from "./dom.js";
 import { waitingBoard } from "./empty.js";
 import { perform } from "./jobs.js";
 import { orderHint, orderLabel, ordersOf } from "./orders.js";
@@ -50,7 +50,9 @@ export const comparing = {
     const apart = rows.every((row) => row.length === 1);
     const lines = cards.map((row, i) => h("div.row", null, rowTitle(rows[i][0]), h("div.cells", null, ...row.map((card) => card.element))));
     byId("compare-empty").hidden = true;
-    byId("compared").replaceChildren(h("section.run.table", { "aria-label": "Compared" }, header, h("div", { class: apart ? "rows apart" : "rows" }, ...lines)));
+    const run = h("section.run.table", { "aria-label": "Compared" }, header, h("div", { class: apart ? "rows apart" : "rows" }, ...lines));
+    byId("compared").replaceChildren(run);
+    reveal(run);
     for (const card of all) card.picture.addEventListener("change", () => bars(all));
     return perform(all.map(({ picture }) => ({ fields: picture.fields, files: null, pictures: [picture] })), signal);
   },

@@ -78,6 +78,18 @@ export function complain(text, hint) {
   box.append(icon("warning"), h("p", null, text, hint ? h("span.hint", null, ` ${hint}`) : null), close);
 }
 
+/** Brings what was begun into view where it is not. @param {HTMLElement} run */
+export function reveal(run) {
+  const { top } = run.getBoundingClientRect();
+  if (top < 0 || top > innerHeight * 0.75) run.scrollIntoView({ behavior: calm() ? "auto" : "smooth" });
+}
+
+/** Fills a slider up to its handle. @param {HTMLInputElement} range */
+export function filled(range) {
+  const [low, high] = [Number(range.min), Number(range.max)];
+  range.style.setProperty("--at", `${((Number(range.value) - low) / (high - low)) * 100}%`);
+}
+
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 /** @param {number} count @param {string} one @param {string} [many] */

@@ -1,7 +1,7 @@
 // The first view: a run of pictures of one prompt, above it those before.
 
 import { Card } from "./card.js";
-import { byId, counted, h, tool } from "./dom.js";
+import { byId, counted, h, reveal, tool } from "./dom.js";
 import { waitingBoard } from "./empty.js";
 import { perform } from "./jobs.js";
 import { classCount, labelOf, named } from "./classes.js";
@@ -61,5 +61,6 @@ export function show(fields, files, signal, into = byId("runs")) {
   byId("draw-empty").hidden = true;
   into.prepend(run);
   while (into.children.length > SHOWN) into.lastElementChild?.remove();
+  reveal(run);
   return perform([{ fields, files, pictures }], signal);
 }

@@ -28,12 +28,15 @@ export class Easel {
     this.cursor = { x: middle(picture.width, grid.width), y: middle(picture.height, grid.height) };
     /** @type {{x: number, y: number} | null} */
     this.last = null;
+    this.under = false; // the pointer
     this.canvas = h("canvas.easel", {
       tabindex: "0",
       role: "application",
       "aria-label": "Picture to edit. Arrow keys move, space paints.",
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
       onpointerdown: (/** @type {PointerEvent} */ event) => this.#down(event),
+      onpointerenter: () => this.#hover(true),
+      onpointerleave: () => this.#hover(false),
       onpointermove: (/** @type {PointerEvent} */ event) => this.#move(event),
       onpointerup: () => this.#up(),
       onpointercancel: () => this.#up(),
@@ -54,6 +57,12 @@ export class Easel {
     const box = this.canvas.getBoundingClientRect();
     const scale = this.#across / box.width;
     return { x: (event.clientX - box.left) * scale, y: (event.clientY - box.top) * scale };
+  }
+
+  /** @param {boolean} under */
+  #hover(under) {
+    this.under = under;
+    this.paint();
   }
 
   /** @param {PointerEvent} event */
@@ -155,6 +164,7 @@ export class Easel {
     context.globalAlpha = 0.35;
     context.drawImage(this.mask.canvas, 0, 0, wide, high);
     context.globalAlpha = 1;
+    if (!this.under && document.activeElement !== this.canvas) return;
     const ring = (/** @type {string} */ colour, /** @type {number} */ line) => {
       context.strokeStyle = colour;
       context.lineWidth = line * devicePixelRatio;

@@ -1,6 +1,6 @@
 // Editing: paint what to draw anew, or drag a picture in a larger frame.
 
-import { byId, complain, counted, h } from "./dom.js";
+import { byId, complain, counted, filled, h } from "./dom.js";
 import { show } from "./draw.js";
 import { Easel } from "./easel.js";
 import { asPng, fittedTo } from "./files.js";
@@ -122,6 +122,8 @@ function arrange() {
   document.dispatchEvent(new Event("relabel"));
   if (!easel) return;
   byId("brush-size").value = String((100 * easel.size) / easel.picture.width);
+  byId("frame-size").value = String(easel.frame.scale);
+  for (const name of ["brush-size", "frame-size"]) filled(byId(name));
   byId("undo").disabled = !easel.mask.past.length;
   byId("redo").disabled = !easel.mask.future.length;
   const [left, top, right, bottom] = easel.frame.margins;

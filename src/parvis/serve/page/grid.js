@@ -1,7 +1,7 @@
 // X/Y: a picture for every pair of values of two settings, all else equal.
 
 import { Card } from "./card.js";
-import { byId, complain, counted, h, tool } from "./dom.js";
+import { byId, complain, counted, h, reveal, tool } from "./dom.js";
 import { waitingBoard } from "./empty.js";
 import { asPng, save } from "./files.js";
 import { perform } from "./jobs.js";
@@ -59,14 +59,14 @@ export const gridding = {
     const heading = varies("prompt") || varies("classLabel") ? `${axesOf()[y].label} and ${axesOf()[x].label.toLowerCase()}` : titleOf(fields);
     const told = [varies("model") ? "" : fields.model, varies("seed") ? "" : `seed ${seed}`].filter(Boolean).join(" · ");
     byId("grid-empty").hidden = true;
-    byId("gridded").replaceChildren(
-      h(
-        "section.run",
-        { "aria-label": "Grid" },
-        h("header", null, h("h2", null, heading), h("p.summary", null, told), tool("play", "Replay all side by side", () => playOnly(all)), tool("download", "Save the grid as one PNG", () => sheet().catch((error) => complain(String(error))))),
-        h("div.wide", { tabindex: "0", role: "region", "aria-label": "The grid, scrolls sideways" }, laid),
-      ),
+    const run = h(
+      "section.run",
+      { "aria-label": "Grid" },
+      h("header", null, h("h2", null, heading), h("p.summary", null, told), tool("play", "Replay all side by side", () => playOnly(all)), tool("download", "Save the grid as one PNG", () => sheet().catch((error) => complain(String(error))))),
+      h("div.wide", { tabindex: "0", role: "region", "aria-label": "The grid, scrolls sideways" }, laid),
     );
+    byId("gridded").replaceChildren(run);
+    reveal(run);
     return perform(all.map(({ picture }) => ({ fields: picture.fields, files: null, pictures: [picture] })), signal, TOGETHER);
   },
 };

@@ -33,7 +33,7 @@ export async function perform(jobs, signal, together = 1) {
 /** @param {Job} job @param {AbortSignal} signal @returns {Promise<Error | null>} */
 async function one(job, signal) {
   try {
-    await patiently(() => follow(job, signal), signal);
+    await patiently(job, () => follow(job, signal), signal);
     return null;
   } catch (error) {
     if (signal.aborted) return leave(job, "cancelled");
@@ -56,18 +56,25 @@ async function follow(job, signal) {
 }
 
 /**
- * Tries again for as long as the server says that it is full, after the time that it names.
- * @param {() => Promise<void>} attempt @param {AbortSignal} signal
+ * Tries again for as long as the server says that it is full, after the time that it names; its pictures say so meanwhile.
+ * @param {Job} job @param {() => Promise<void>} attempt @param {AbortSignal} signal
  */
-async function patiently(attempt, signal) {
+async function patiently(job, attempt, signal) {
   for (let tries = 1; ; tries++) {
     try {
       return await attempt();
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 429 || tries === PATIENCE) throw error;
+      for (const picture of job.pictures) if (!picture.over) hold(picture);
       await pause(Math.max(1, error.retryAfter) * 1000, signal);
     }
   }
+}
+
+/** @param {import("./picture.js").Picture} picture */
+function hold(picture) {
+  picture.held = true;
+  picture.become("waiting");
 }
 
 /** @param {number} milliseconds @param {AbortSignal} signal */

@@ -215,8 +215,10 @@ async function start() {
     document.body.dataset.ready = "yes";
   } catch (error) {
     document.body.dataset.ready = "no";
-    complain(`The server's models could not be read: ${worded(error)[0]}`, "Reload the page to try again.");
-    byId("go-label").textContent = "No server";
+    const keyless = /** @type {any} */ (error)?.status === 401;
+    if (keyless) complain("This server draws only for those who have its API key.", "Reload the page to give it.");
+    else complain(`The server's models could not be read: ${worded(error)[0]}`, "Reload the page to try again.");
+    byId("go-label").textContent = keyless ? "No API key" : "No server";
   }
 }
 

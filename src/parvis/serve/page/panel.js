@@ -2,7 +2,7 @@
 
 import { words } from "./api.js";
 import { classKept } from "./classes.js";
-import { byId, complain, counted, h, icon } from "./dom.js";
+import { byId, complain, counted, filled, h, icon } from "./dom.js";
 import { orderHint, orderLabel, ordersOf } from "./orders.js";
 import { means, NAMES, PARAMS, stepsAreFixed, valueOf } from "./params.js";
 import { ClassPicker } from "./picker.js";
@@ -154,8 +154,7 @@ function showSlider(name) {
   number.hidden = range.hidden = fixed;
   range.setAttribute("aria-label", label);
   number.setAttribute("aria-label", `${label}, as a number`);
-  const [low, high] = [Number(range.min), Number(range.max)];
-  range.style.setProperty("--at", `${((Number(range.value) - low) / (high - low)) * 100}%`);
+  filled(range);
   /** @type {HTMLElement} */ (field.querySelector(".label")).textContent = label;
   /** @type {HTMLElement} */ (field.querySelector(".preset")).hidden = state[name] === null || fixed;
   /** @type {HTMLElement} */ (field.querySelector(".hint")).textContent = fixed ? "this order fixes how many" : param.hint(one);
