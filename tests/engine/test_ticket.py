@@ -21,7 +21,7 @@ DONE = Done(PICTURE, 2, 4, Timings(0, 0, 0, 0))
 
 
 def step(done: int) -> Step:
-    return Step(done, 2, Canvas.empty(1, 4))
+    return Step(done, 2, Canvas.empty(1, 4), torch.zeros(4, dtype=torch.int32))
 
 
 def kinds(events: list[Event]) -> list[str]:

@@ -315,7 +315,10 @@ def test_switching_models_keeps_what_fits(page: Any) -> None:
     expect(page.locator("#prompt")).to_have_value("red apple")
     expect(page.locator("#unknown")).to_have_text("All words are known.")
     page.click("#go")
-    done(page, 1)
+    with page.expect_download() as download:
+        done(page, 1).get_by_label("Save settings as JSON").click()
+    told = json.loads(Path(download.value.path()).read_text())
+    assert told["positions_by_pass"] == [[at] for at in range(TOKENS)], "passes that were told together as well"
     assert "order" not in asked[0] and "steps" not in asked[0] and asked[0]["prompt"] == "red apple"
     use(page, "lpd")
     expect(page.locator("#prompt")).to_be_hidden()

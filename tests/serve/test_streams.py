@@ -66,6 +66,14 @@ def test_every_pass_is_shown_with_the_positions_it_wrote(service: Service) -> No
     assert last["type"] == "image_generation.completed"
 
 
+def test_passes_that_are_told_together_keep_their_positions_apart(service: Service) -> None:
+    by_pass: dict[int, int] = {}
+    for one in told(service, x_partials="all", seed=9, order="raster"):
+        by_pass |= dict(zip(one["x_positions"], one["x_position_passes"], strict=True))
+        assert all(by_pass[at] <= one.get("x_pass", 16) for at in one["x_positions"])
+    assert by_pass == {at: at + 1 for at in range(16)}
+
+
 def test_several_pictures_of_one_stream_are_told_apart(service: Service) -> None:
     found = told(service, n=3, partial_images=1, seed=2)
     assert sorted(one["x_index"] for one in found if "usage" in one) == [0, 1, 2]
@@ -102,7 +110,7 @@ def test_of_passes_that_nobody_takes_only_the_latest_waits() -> None:
             first = asyncio.create_task(anext(happening))
             for done in range(1, 50):
                 for ticket in tickets:
-                    ticket.put(Step(done, 50, canvas))
+                    ticket.put(Step(done, 50, canvas, canvas.known[0].int()))
                 await asyncio.sleep(0.001)
             for ticket in tickets:
                 ticket.put(Cancelled())

@@ -43,6 +43,7 @@ class _Going:
     wish: Draw | None
     total: int | None
     shown: tuple[int, ...]
+    written: Tensor
 
 
 @dataclass(eq=False)
@@ -96,7 +97,8 @@ class Task:
         assert ask is not None, "a decoder asks at least once"
         often = system.passes_per_group
         total = None if often is None else often * len(job.order.sizes)
-        self._going = _Going(job, runner, process, ask, None, total, _spread(self.work.partials, total))
+        written = -job.canvas.known[0].int()
+        self._going = _Going(job, runner, process, ask, None, total, _spread(self.work.partials, total), written)
         self.cost = runner.cache_bytes
 
     @property
@@ -138,9 +140,10 @@ class Task:
         return self
 
     def step(self) -> Step:
-        """The canvas as it stands, copied."""
-        canvas = self.canvas
-        return Step(self.passes, self._now.total, Canvas(canvas.values.clone(), canvas.known.clone()))
+        """The canvas as it stands, copied, and which pass wrote what. Called once a pass."""
+        now, known = self._now, self.canvas.known.clone()
+        now.written = torch.where(known[0] & (now.written == 0), self.passes, now.written)
+        return Step(self.passes, now.total, Canvas(self.canvas.values.clone(), known), now.written)
 
     @property
     def shows(self) -> bool:

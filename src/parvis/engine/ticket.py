@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from PIL import Image
+from torch import Tensor
 
 from parvis.canvas import Canvas
 from parvis.errors import RequestCancelled
@@ -35,11 +36,13 @@ class Step:
     Attributes:
         done: passes so far. passes: of how many; ``None`` where it depends on what is drawn.
         canvas: a copy as it stood then, of one image; ``Engine.picture`` shows it.
+        written: whole numbers [N], the pass (from 1) that wrote each position; 0 where none has, -1 where it was given.
     """
 
     done: int
     passes: int | None
     canvas: Canvas
+    written: Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,8 +66,10 @@ async def told(
                     yield await scribe.completed(index, event)
                 elif isinstance(event, Partial):
                     yield await scribe.partial(index, event)
-                elif isinstance(event, Step) and event.done != event.passes:
-                    yield await scribe.passed(index, event)
+                elif isinstance(event, Step):
+                    scribe.note(index, event)
+                    if event.done != event.passes:
+                        yield await scribe.passed(index, event)
     except Exception as error:
         refused = refusal(error)
         service.rejected[str(refused.code)] += 1
@@ -82,14 +84,19 @@ class Scribe:
         self._service, self._errand = service, errand
         self._what = "image_edit" if isinstance(errand.asked, Editing) else "image_generation"
         self._shown = [0] * len(errand.works)
-        self._known: dict[int, torch.Tensor] = {}
+        self._wrote: dict[int, torch.Tensor] = {}
+        self._told: dict[int, torch.Tensor] = {}
+
+    def note(self, index: int, event: Step) -> None:
+        """A pass is done: which one wrote what so far."""
+        self._wrote[index] = event.written.cpu()
 
     async def completed(self, index: int, event: Done) -> ServerSentEvent:
         """The picture is done."""
         image = await asyncio.to_thread(encoded, self._errand, index, event)
         more: dict[str, Any] = {"usage": usage(self._errand, event.tokens, 1), "x_note": self._errand.note}
         if self._errand.asked.x_partials:
-            more["x_positions"] = self._written(index, torch.ones_like(self._given(index)))
+            more |= self._written(index)
         return self._write("completed", index, image, more | facts(self._errand, index, event))
 
     async def partial(self, index: int, event: Partial) -> ServerSentEvent:
@@ -98,25 +105,17 @@ class Scribe:
         return self._unfinished(index, image, {"x_pass": event.done})
 
     async def passed(self, index: int, event: Step) -> ServerSentEvent:
-        """A pass, as ``x_partials`` asks for: the unfinished picture, and the positions (row by row, from 0) written
-        since the last event; of two passes that follow each other too fast to be told, only the second is."""
+        """A pass, as ``x_partials`` asks for: the unfinished picture, and the positions written since the last event.
+        Of two passes that follow each other too fast to be told, only the second is shown."""
         image = await asyncio.to_thread(self._drawn, index, event)
-        written = self._written(index, event.canvas.known[0].cpu())
-        return self._unfinished(index, image, {"x_pass": event.done, "x_passes": event.passes, "x_positions": written})
+        return self._unfinished(index, image, {"x_pass": event.done, "x_passes": event.passes} | self._written(index))
 
-    def _written(self, index: int, known: torch.Tensor) -> list[int]:
-        """The positions that were not known before, from now on known."""
-        before = self._known.get(index, self._given(index))
-        self._known[index] = known
-        found: list[int] = (known & ~before).nonzero()[:, 0].tolist()
-        return found
-
-    def _given(self, index: int) -> torch.Tensor:
-        """What was known before the first pass, bool [N]."""
-        work = self._errand.works[index]
-        if work.request.known is not None:
-            return work.request.known[0].cpu()
-        return torch.zeros(self._service.models[work.model].system.grid.tokens, dtype=torch.bool)
+    def _written(self, index: int) -> dict[str, list[int]]:
+        """The positions (row by row, from 0) that were written and not told yet, and the pass that wrote each."""
+        wrote = self._wrote[index]
+        fresh = (wrote > 0) & ~self._told.get(index, torch.zeros_like(wrote, dtype=torch.bool))
+        self._told[index] = wrote > 0
+        return {"x_positions": fresh.nonzero()[:, 0].tolist(), "x_position_passes": wrote[fresh].tolist()}
 
     def _drawn(self, index: int, event: Step) -> str:
         image = self._service.engine.picture(self._errand.works[index], event.canvas)

@@ -102,7 +102,7 @@ export class Picture extends EventTarget {
     const finished = event.type.endsWith(".completed");
     this.pass = (finished ? event.x_steps : event.x_pass) ?? this.pass + 1;
     this.total = finished ? this.pass : (event.x_passes ?? this.total);
-    this.#write(event.x_positions, finished);
+    this.#write(event.x_positions, event.x_position_passes, finished);
     if (this.scales && this.step) this.seen.set(this.step, this.image);
     if (finished) {
       this.blob = blob;
@@ -113,17 +113,17 @@ export class Picture extends EventTarget {
   }
 
   /**
-   * Positions that were written since the last event. Where the last event does not name them they are those that are
-   * left, and what was never named by then was given.
-   * @param {number[] | undefined} positions @param {boolean} finished
+   * Positions that were written since the last event, and by which passes: several, where they follow each other faster
+   * than they are told. Where the last event does not name them they are those that are left, and what was never named
+   * by then was given.
+   * @param {number[] | undefined} positions @param {number[] | undefined} passes @param {boolean} finished
    */
-  #write(positions, finished) {
-    const fresh = (positions ?? []).filter((at) => this.stepOf[at] === UNKNOWN);
+  #write(positions, passes, finished) {
     const left = finished && !positions && !this.edited;
-    if (this.scales) this.step = finished ? this.scales.length : Math.max(this.step, ...fresh.map((at) => this.#scaleOf(at)));
-    else if (this.often === 1) this.step = this.pass;
-    else if (fresh.length || left) this.step += 1;
-    for (const at of fresh) this.stepOf[at] = this.scales ? this.#scaleOf(at) : this.step;
+    const stepBy = (/** @type {number} */ at, /** @type {number} */ pass) => (this.scales ? this.#scaleOf(at) : Math.ceil(pass / this.often));
+    positions?.forEach((at, k) => (this.stepOf[at] = stepBy(at, passes?.[k] ?? this.pass)));
+    if (!this.scales) this.step = Math.floor(this.pass / this.often);
+    else this.step = finished ? this.scales.length : Math.max(this.step, ...(positions ?? []).map((at) => this.#scaleOf(at)));
     if (!finished) return;
     this.stepOf.forEach((step, at) => {
       if (step === UNKNOWN) this.stepOf[at] = left ? this.step : GIVEN;
