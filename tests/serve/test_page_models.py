@@ -286,6 +286,7 @@ def test_one_group_in_several_passes_grows_pass_by_pass(
 ) -> None:
     passes = stepped(service, monkeypatch)
     use(page, "maskgit")
+    expect(page.locator("[data-name=steps] .hint")).to_have_text("this order fixes how many")
     page.click("#go")
     board, state = page.locator(".board"), page.locator(".card .state")
     shares = [1.0]
@@ -302,6 +303,12 @@ def test_one_group_in_several_passes_grows_pass_by_pass(
     for share in shares[1:]:
         slider.press("ArrowRight")
         assert board.evaluate(OPEN) == pytest.approx(share, abs=0.01)
+    passes.release(100)
+    page.select_option("#order", "raster")
+    page.click("#go")
+    card = done(page, 2).first
+    expect(card.locator(".state")).to_contain_text("16 passes")
+    expect(card.get_by_role("slider", name="Pass shown")).to_have_attribute("aria-valuemax", "16")
 
 
 def test_switching_models_keeps_what_fits(page: Any) -> None:

@@ -74,7 +74,10 @@ export function fieldsOf(changes = {}) {
 export const means = (name, chosen, order) => PARAMS[name].means(chosen) && !(name === "steps" && stepsAreFixed(chosen, order));
 
 /** Whether nothing but the order says how many passes there are. @param {Model} chosen @param {string | null} order */
-export const stepsAreFixed = (chosen, order) => fixesSteps(order) || chosen.x_edits !== "any";
+export const stepsAreFixed = (chosen, order) => fixesSteps(order) || chosen.x_edits !== "any" || (!order && oneGroup(chosen));
+
+/** Whether all its tokens are one group, asked several times (MaskGIT). @param {Model} m */
+const oneGroup = (m) => often(m) > 1 && m.x_preset.steps === 1;
 
 /** The settings that a request had, to be set again. @param {import("./api.js").Fields} fields */
 export function settingsOf(fields) {

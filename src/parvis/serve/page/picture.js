@@ -1,6 +1,6 @@
-// One picture: what was asked for, what has come of it so far, and which step wrote which position. A step is a group of
-// the model's order. Most models take one pass for each, some several; where one group is all there is (MaskGIT), a step
-// is a pass again; in next-scale models it is a whole scale.
+// One picture: what was asked for, what has come of it so far, and which step wrote which position. A step is a pass that
+// wrote something: in most models every one, in some (xAR) the last of several that a group takes; in next-scale models
+// it is a whole scale.
 
 export const GIVEN = -1;
 export const UNKNOWN = 0;
@@ -52,9 +52,9 @@ export class Picture extends EventTarget {
     this.error = null;
   }
 
-  /** Passes of a step. One group in several passes is seen growing pass by pass. */
+  /** Passes of a step. Where a group is seen growing pass by pass (MaskGIT) it is one, however many the group takes. */
   get often() {
-    return this.total !== null && this.total <= this.usual ? 1 : this.usual;
+    return this.pass && this.step === this.pass ? 1 : this.usual;
   }
 
   get edited() {
@@ -120,10 +120,11 @@ export class Picture extends EventTarget {
    */
   #write(positions, passes, finished) {
     const left = finished && !positions && !this.edited;
-    const stepBy = (/** @type {number} */ at, /** @type {number} */ pass) => (this.scales ? this.#scaleOf(at) : Math.ceil(pass / this.often));
-    positions?.forEach((at, k) => (this.stepOf[at] = stepBy(at, passes?.[k] ?? this.pass)));
-    if (!this.scales) this.step = Math.floor(this.pass / this.often);
-    else this.step = finished ? this.scales.length : Math.max(this.step, ...(positions ?? []).map((at) => this.#scaleOf(at)));
+    const wrote = new Map(positions?.map((at, k) => [at, passes?.[k] ?? this.pass]));
+    const steps = new Map([...new Set(wrote.values())].sort((a, b) => a - b).map((pass, k) => [pass, this.step + k + 1]));
+    for (const [at, pass] of wrote) this.stepOf[at] = this.scales ? this.#scaleOf(at) : (steps.get(pass) ?? UNKNOWN);
+    if (!this.scales) this.step += left ? 1 : steps.size;
+    else this.step = finished ? this.scales.length : Math.max(this.step, ...[...wrote.keys()].map((at) => this.#scaleOf(at)));
     if (!finished) return;
     this.stepOf.forEach((step, at) => {
       if (step === UNKNOWN) this.stepOf[at] = left ? this.step : GIVEN;
