@@ -349,7 +349,7 @@ def test_a_run_begun_out_of_sight_is_brought_into_view(visit: Any) -> None:
 @browser
 def test_on_a_phone_nothing_scrolls_sideways(visit: Any) -> None:
     page = visit(viewport={"width": 360, "height": 740}, has_touch=True)
-    ask(page, n=1, seed=None)
+    ask(page, "red " + "supercalifragilisticexpialidocious" * 2, n=1, seed=None)
     page.click("#go")
     done(page, 1)
     for name in ("draw", "compare", "grid", "edit", "history"):
