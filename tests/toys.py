@@ -150,6 +150,18 @@ def _text() -> System:
     )  # fmt: skip
 
 
+def _nar_text() -> System:
+    grid = Grid.image(3, 4)
+    condition = FeaturesCondition(6, 4, SIZE.width)
+    model = nar.transformer(SIZE, grid, vocabulary=VOCABULARY, condition=condition)
+    condition.absent.normal_(generator=torch.Generator().manual_seed(12))
+    order = lambda grid, steps, noise: diagonals(grid)  # noqa: E731
+    return _system(
+        "toy-nar-text", _tokenizer(), _randomise(model, 12), order=order, preset=Preset(6, 2.0), edits="prefix",
+        takes="features",
+    )  # fmt: skip
+
+
 def _kl() -> KL:
     return KL(KLConfig(channels=8, multipliers=(1, 1), blocks=1, groups=4, z_channels=CHANNELS)).eval()
 
@@ -191,6 +203,7 @@ BUILDERS: dict[str, Callable[[], System]] = {
     "arpg": _arpg,
     "nar": _nar,
     "text": _text,
+    "nar-text": _nar_text,
     "mar": _mar,
     "xar": _xar,
     "maskgit": _maskgit,
@@ -201,7 +214,7 @@ NAMES = tuple(name for name in BUILDERS if name not in (*LATENTS, *DRAFTED))
 EVERY = (*NAMES, *LATENTS, *DRAFTED)
 
 
-FAMILIES = {"raster": "llamagen", "text": "llamagen-t2i"}
+FAMILIES = {"raster": "llamagen", "text": "llamagen-t2i", "nar-text": "nar-t2i"}
 """Toy -> the family of parvis.systems.SYSTEMS that it is of, where that is not its own name."""
 
 

@@ -12,7 +12,7 @@ from parvis.decode.job import Job
 from parvis.engine.runner import Runner, run
 from parvis.generate import begin
 from parvis.grid import Grid
-from parvis.model.context import ClassCondition, Condition, Features, FeaturesCondition
+from parvis.model.context import ClassCondition, Condition, Features
 from parvis.noise import Noise
 from parvis.order import Order, diagonals, halton, random, raster
 from parvis.request import Request
@@ -22,7 +22,7 @@ from parvis.system import Preset, System
 from parvis.systems import nar
 from parvis.train.objective import teacher_logits
 from plain_order import decode_arpg, decode_nar, decode_randar, teach_arpg, teach_randar
-from toys import SIZE, VOCABULARY, toy
+from toys import SIZE, VOCABULARY, given, toy
 
 LABELS = torch.tensor([3, 0])
 ORDERS = {
@@ -124,16 +124,21 @@ def test_nar_equals_plain_decoding(height: int, width: int, scale: float) -> Non
 
 
 @torch.no_grad()
-def test_nar_from_text_equals_plain_decoding() -> None:
-    """A prompt of three features, causal among themselves."""
-    system = nar_of(3, 4, FeaturesCondition(6, 3, SIZE.width))
-    model, order = system.models["main"], diagonals(system.grid)
-    words = torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(1))
-    prompt = Features(words, torch.ones(2, 3, dtype=torch.bool))
-    rows = [list(context.rows[1]) for context in (model.condition(prompt), model.condition.null(prompt))]
-    job = Job(order, Canvas.empty(2, 12), Noise((0, 1)), Sampling(top_k=1), torch.full((12,), 2.0))
-    answers = run(system.decoder, job, Runner(system, order, prompt, 2, guided=True))
+@pytest.mark.parametrize(("image", "scale"), [(0, 2.0), (1, 2.0), (1, 1.0)])
+def test_nar_from_text_equals_plain_decoding(image: int, scale: float) -> None:
+    """Prompts of one and two words in four slots, causal among themselves; padding, in front, is seen by nobody. The
+    lesson whose codes are those decoded too."""
+    system = toy("nar-text")
+    model, order, prompt = system.models["main"], diagonals(system.grid), given(system, 2)
+    assert isinstance(prompt, Features) and prompt.visible.sum(1).tolist() == [1, 2]
+    sides = (model.condition(prompt), model.condition.null(prompt))
+    rows = [list(side.rows[image][prompt.visible[image]]) for side in sides]
+    scales = torch.full((12,), scale)
+    job = Job(order, Canvas.empty(2, 12), Noise((0, 1)), Sampling(top_k=1), None if scale == 1.0 else scales)
+    answers = run(system.decoder, job, Runner(system, order, prompt, 2, guided=scale != 1.0))
     logits = torch.cat([prediction.logits for _, prediction in answers], 1)
-    codes, laws = decode_nar(model, SIZE.heads, rows, (3, 4), 2.0)
-    assert job.canvas.read(order.positions)[1].tolist() == codes
-    assert_near(logits[1], laws)
+    codes, laws = decode_nar(model, SIZE.heads, rows, (3, 4), scale)
+    assert job.canvas.read(order.positions)[image].tolist() == codes
+    assert_near(logits[image], laws)
+    if scale == 1.0:
+        assert_near(teacher_logits(model, job.canvas.values, prompt, order)[image], laws)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from parvis.pipeline import load
 from parvis.systems import PUBLISHED
 from parvis.weights import hub, public
 from parvis.weights.convert import convert
-from parvis.weights.public import HEADINGS, PUBLIC, PublicWeights, weights_table
+from parvis.weights.public import PUBLIC, PublicWeights
 from toys import toy
 
 
@@ -192,9 +193,10 @@ def test_the_table_speaks_of_published_systems_and_of_their_presets() -> None:
         passes = preset.steps * (system.passes_per_group or 1)
         own = [result for result in entry.results if result.steps == passes]
         assert own, f"{entry.system} is published with other numbers of passes than its preset"
-        for result in own:
-            assert result.guidance == preset.guidance
-            assert (result.top_k, result.top_p) == (preset.sampling.top_k, preset.sampling.top_p)
+        first = own[0]  # the others are other ways of drawing in as many passes
+        assert first.guidance == preset.guidance
+        drawn = preset.sampling
+        assert (first.top_k, first.top_p, first.temperature) == (drawn.top_k, drawn.top_p, drawn.temperature)
         printed = float(entry.size[:-1]) * {"M": 1e6, "B": 1e9}[entry.size[-1]]  # rounded, cut off, or of a relative
         count = sum(parameter.numel() for parameter in system.models["main"].parameters())
         assert abs(count / printed - 1) < 0.15, entry.system
@@ -206,12 +208,24 @@ def test_what_is_not_on_the_hub_is_said_before_anything_is_fetched(name: str, fi
         load(f"hf:{name}")
 
 
-def test_the_list_of_weights_has_a_row_for_every_result(capsys: pytest.CaptureFixture[str]) -> None:
-    assert all(len(row) == len(HEADINGS) for row in weights_table())
+def test_the_list_of_weights_has_a_row_for_every_file_and_every_result(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--weights"]) == 0
-    printed = capsys.readouterr().out.splitlines()
-    assert len(printed) == 2 + sum(len(entry.results) for entry in PUBLIC)
-    assert any("mit-han-lab/lpd_xl_256" in line and "1.92" in line and "319.4" in line for line in printed)
+    printed = capsys.readouterr().out
+    places, results = (table.splitlines()[2:] for table in printed.split("\n\n"))
+    assert len(places) == len(PUBLIC) + 5 and len(results) == sum(len(entry.results) for entry in PUBLIC)
+    assert any("mit-han-lab/lpd_xl_256" in line and "MIT" in line and "vq_ds16_c2i.pt" in line for line in places)
+    assert {line.split()[-3] for line in places if line.startswith(("vq8", "kl16"))} == {"model"}
+    assert any(line.startswith("vq8") and "vq_ds8_c2i.pt" in line for line in places)
+    row = next(line for line in results if line.startswith("lpd-xxl-256"))
+    for told in ("20", "locality, proximity 1, repulsion 3", "5.9", "linear in the rank", "2.00", "337.6", "torch-fid"):
+        assert told in row
+    assert main(["list", "--weights", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [len(told["weights"]), len(told["results"])] == [len(places), len(results)]
+    arpg = next(result for result in told["results"] if result["system"] == "arpg-l-256")
+    assert (arpg["order"], arpg["temperature"], arpg["per class"]) == ("random, arccos schedule", "1", "50")
+    par = next(result for result in told["results"] if result["system"] == "par-xl-384-4x")
+    assert (par["evaluator"], par["per class"], par["pixels"]) == ("OpenAI's ADM, 50,000 pictures", "at random", "256")
 
 
 def test_a_checkpoint_in_the_authors_nesting_is_converted_too(library: Library) -> None:

@@ -24,14 +24,9 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from parvis.output import format_table
-    from parvis.weights.public import HEADINGS, weights_table
 
     if args.weights:
-        if args.json:
-            print_json({"weights": [dict(zip(HEADINGS, row, strict=True)) for row in weights_table()]})
-        else:
-            print(format_table(HEADINGS, weights_table()))
-        return 0
+        return list_weights(args.json)
     models, families = bundled_models(), published_families()
     if args.json:
         print_json({"models": models, "published": families})
@@ -56,6 +51,19 @@ def run(args: argparse.Namespace) -> int:
         print(f"\n{family['what']}")
         names = ", ".join(family["names"])
         print(textwrap.fill(names, 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False))
+    return 0
+
+
+def list_weights(as_json: bool) -> int:
+    """Two tables: where the files are, and what their authors' ways of sampling gave."""
+    from parvis.output import format_table
+    from parvis.weights.public import PLACES, RESULTS, places_table, results_table
+
+    tables = {"weights": (PLACES, places_table()), "results": (RESULTS, results_table())}
+    if as_json:
+        print_json({name: [dict(zip(head, row, strict=True)) for row in rows] for name, (head, rows) in tables.items()})
+    else:
+        print("\n\n".join(format_table(head, rows) for head, rows in tables.values()))
     return 0
 
 

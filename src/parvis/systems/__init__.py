@@ -18,6 +18,7 @@ SYSTEMS: dict[str, Callable[..., System]] = {
     "mar": mar.mar,
     "maskgit": maskgit.maskgit,
     "nar": nar.nar,
+    "nar-t2i": nar.text,
     "par": par.par,
     "randar": randar.randar,
     "small": small.small,
@@ -38,6 +39,7 @@ PUBLISHED: dict[str, partial[System]] = {
     **{f"lpd-{size}-512": partial(lpd.lpd, size, 512) for size in ("l", "xl")},
     **{f"mar-{size}-256": partial(mar.mar, size) for size in ("b", "l", "h")},
     **{f"nar-{size}-256": partial(nar.nar, size) for size in nar.SIZES},
+    **{f"nar-t2i-xl-{side}": partial(nar.text, "xl", side) for side in (256, 512)},
     **{
         f"par-{size}-384-{tokens}x": partial(par.par, size, 384, tokens)
         for size in ("l", "xl", "xxl", "3b")

@@ -7,7 +7,8 @@ both answers. The tokens of a diagonal see each other and all diagonals before.
 Quirks kept for its checkpoints: the mean is of logits, not of probabilities, and is taken before guidance; the corner
 is the mean of both heads at the last condition row; the condition is plainly causal, and its rows vanish (see Rotary).
 
-Released code conditions on classes, or on text like LlamaGen's (a FeaturesCondition). Videos, with a third head, are
+Released code conditions on classes, or on text like LlamaGen's (:func:`text`). In training the padding of a prompt is
+hidden; their sampler hides it in a mask that it never reads, here it is hidden always. Videos, with a third head, are
 not here.
 """
 
@@ -20,7 +21,7 @@ from parvis import guidance
 from parvis.decode.parallel import parallel
 from parvis.grid import Grid
 from parvis.model.block import RMSNorm
-from parvis.model.context import ClassCondition, Condition
+from parvis.model.context import ClassCondition, Condition, FeaturesCondition
 from parvis.model.framing import neighbours
 from parvis.model.neighbours import Depths, SumHead
 from parvis.model.position import Rotary
@@ -96,4 +97,38 @@ def nar(
         guidance=guidance.constant,
         preset=Preset(steps=len(diagonals(grid).sizes), guidance=2.0),
         edits="prefix",
+    )
+
+
+def text(
+    size: str | Size = "xl",
+    resolution: int = 256,
+    *,
+    tokenizer: Tokenizer | None = None,
+    features: int = 2048,
+    slots: int = 120,
+) -> System:
+    """NAR, text-conditional: LlamaGen's rows of T5 features in front of the picture, padding first.
+
+    Args:
+        size: a key of ``SIZES``, or any :class:`Size` (the releases: ``xl``).
+        resolution: pixels per side, 16 per token (the releases: 256 and 512).
+        tokenizer: VQ-16 unless given. features: width of the text features (Flan-T5-XL: 2048). slots: rows of them.
+    """
+    shape = sized("NAR", size, SIZES)
+    tokenizer = tokenizer or VQGAN(VQConfig())
+    grid = tokenizer.grid(resolution, resolution)
+    condition = FeaturesCondition(features, slots, shape.width)
+    return System(
+        name=f"nar-t2i-{size}-{resolution}",
+        cite=CITE,
+        grid=grid,
+        tokenizer=tokenizer,
+        models={"main": transformer(shape, grid, vocabulary=tokenizer.vocabulary, condition=condition)},
+        order=lambda grid, steps, noise: diagonals(grid),
+        decoder=parallel,
+        guidance=guidance.constant,
+        preset=Preset(steps=len(diagonals(grid).sizes), guidance=7.5),
+        edits="prefix",
+        takes="features",
     )

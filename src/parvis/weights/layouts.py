@@ -102,6 +102,7 @@ LAYOUTS: dict[str, Layout] = {
     "lpd": Layout(maps.LPD, stretch=("positions.table", lpd.stretched)),
     "mar": Layout(maps.MAR, nesting=("model_ema",), also=("model",), ema=True),
     "nar": Layout(maps.NAR),
+    "nar-t2i": Layout(maps.NAR),
     "par": Layout(maps.PAR),
     "randar": Layout(maps.RANDAR, nesting=()),
     "var": Layout(maps.VAR, nesting=(), derived=var_buffers),

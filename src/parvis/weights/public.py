@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ADM = "OpenAI's ADM evaluator, 50,000 pictures"
-FIDELITY = "torch-fidelity with ADM statistics, 50,000 pictures"
+ADM = "OpenAI's ADM, 50,000 pictures"
+FIDELITY = "torch-fidelity, 50,000 pictures"
+"""With the statistics of ADM's reference pictures."""
 
 
 @dataclass(frozen=True)
@@ -117,19 +118,32 @@ def _t2i(stage: int, pixels: int) -> PublicWeights:
     return PublicWeights(f"llamagen-t2i-xl-{pixels}", "775M", _T2I, file, "model", VQ16_T2I, "MIT", (result,))
 
 
-def _arpg(size: str, count: str, millions: str, scale: float, fid: float) -> PublicWeights:
-    result = Result(
-        64, scale, fid, "README", schedule="linear in what is decoded", order="random, arccos schedule", per_class=50
-    )
+def _arpg(
+    size: str, count: str, millions: str, scale: float, fid: float, first: tuple[float, float, float]
+) -> PublicWeights:
+    """``first``: guidance, FID and IS of their first release, with the other schedule."""
+    rule = "linear in what is decoded"
+    result = Result(64, scale, fid, "README", schedule=rule, order="random, arccos schedule", per_class=50)
+    older = Result(
+        64, first[0], first[1], "README, first release", first[2], schedule=rule, order="random, cosine schedule",
+        per_class=50,
+    )  # fmt: skip
     return PublicWeights(
-        f"arpg-{size}-256", count, "hp-l33/ARPG", f"arpg_{millions}.pt", "model", VQ16, "MIT", (result,)
+        f"arpg-{size}-256", count, "hp-l33/ARPG", f"arpg_{millions}.pt", "model", VQ16, "MIT", (result, older)
     )
 
 
-def _randar_l() -> PublicWeights:
-    result = Result(88, 3.4, 2.65, "README", 249, "linear in what is decoded", "random")
-    file = "randar_0.3b_llamagen_360k_bs_1024_lr_0.0004.safetensors"
-    return PublicWeights("randar-l-256", "0.3B", "ziqipang/RandAR", file, "state dict", VQ16, "MIT", (result,))
+def _nar_t2i() -> PublicWeights:
+    result = Result(63, 7.5, None, "the sampler's defaults; no number printed", order="diagonals", evaluator="")
+    return PublicWeights(
+        "nar-t2i-xl-512", "816M", "yefly/NAR-XL-t2i-stage2", "", "model", VQ16_T2I, "see its repository", (result,)
+    )
+
+
+def _randar(size: str, count: str, scale: float, fid: float, inception: float) -> PublicWeights:
+    result = Result(88, scale, fid, "README", inception, "linear in what is decoded", "random")
+    file = f"randar_{count.lower()}_llamagen_360k_bs_1024_lr_0.0004.safetensors"
+    return PublicWeights(f"randar-{size}-256", count, "ziqipang/RandAR", file, "state dict", VQ16, "MIT", (result,))
 
 
 def _mar(size: str, count: str, scale: float, fid: float, inception: float) -> PublicWeights:
@@ -169,10 +183,12 @@ PUBLIC: tuple[PublicWeights, ...] = (
     _par("XXL", "1.4B", 4, 147, 1.435, 2.35, 263.2),
     _par("3B", "3.1B", 4, 147, 1.345, 2.29, 255.5),
     _par("3B", "3.1B", 16, 51, 1.5, 2.88, 262.5),
-    _randar_l(),
-    _arpg("l", "320M", "300m", 5.0, 2.38),
-    _arpg("xl", "719M", "700m", 6.0, 2.02),
-    _arpg("xxl", "1.3B", "1b", 7.5, 1.91),
+    _nar_t2i(),
+    _randar("l", "0.3B", 3.4, 2.65, 249),
+    _randar("xl", "0.7B", 4.0, 2.27, 275),
+    _arpg("l", "320M", "300m", 5.0, 2.38, (4.5, 2.44, 292)),
+    _arpg("xl", "719M", "700m", 6.0, 2.02, (6.0, 2.10, 331)),
+    _arpg("xxl", "1.3B", "1b", 7.5, 1.91, (7.5, 1.94, 340)),
     _mar("b", "208M", 2.9, 2.31, 281.7),
     _mar("l", "479M", 3.0, 1.78, 296.0),
     _mar("h", "943M", 3.2, 1.55, 303.7),
@@ -193,30 +209,51 @@ def public(system: str) -> PublicWeights | None:
     return next((entry for entry in PUBLIC if entry.system == system), None)
 
 
-HEADINGS = (
-    "system",
-    "size",
-    "repository",
-    "file",
-    "licence",
-    "passes",
-    "guidance",
-    "top-k",
-    "top-p",
-    "FID",
-    "IS",
-    "source",
+TOKENIZERS: tuple[tuple[str, str, tuple[str, str], str, str], ...] = (
+    ("vq16", "72M", VQ16, "model", "MIT"),
+    ("vq16, for text", "72M", VQ16_T2I, "model", "MIT"),
+    ("vq8", "70M", (_LLAMAGEN, "vq_ds8_c2i.pt"), "model", "MIT"),
+    ("kl16", "66M", KL16, "model", "MIT"),
+    ("var's", "109M", VAR_VQ, "state dict", "MIT"),
 )
+"""Name, size (as printed, or counted here where the authors print none), (repo, file), nesting, licence."""
+
+PLACES = ("system", "size", "repository", "file", "nesting", "tokenizer", "licence")
+RESULTS = (
+    "system", "passes", "order", "guidance", "schedule", "temperature", "top-k", "top-p", "FID", "IS", "pixels",
+    "evaluator", "per class", "source",
+)  # fmt: skip
 
 
-def weights_table() -> list[tuple[str | None, ...]]:
-    """A row of texts for every published result, under HEADINGS; what the authors do not say is None."""
-    rows: list[tuple[str | None, ...]] = []
-    for entry in PUBLIC:
-        where = (entry.system, entry.size, entry.repo, entry.file or "the only one", entry.licence)
-        for result in entry.results:
-            fid = None if result.fid is None else f"{result.fid:.2f}"
-            score = None if result.inception is None else f"{result.inception:.1f}"
-            how = (str(result.steps), f"{result.guidance:g}", str(result.top_k), f"{result.top_p:g}")
-            rows.append((*where, *how, fid, score, result.source))
-    return rows
+def places_table() -> list[tuple[str | None, ...]]:
+    """A row of texts for every file, tokenizers last, under PLACES."""
+    models = [
+        (entry.system, entry.size, entry.repo, entry.file or "the only one", entry.nesting, entry.tokenizer[1],
+         entry.licence) for entry in PUBLIC
+    ]  # fmt: skip
+    codecs = [(name, size, *place, nesting, None, licence) for name, size, place, nesting, licence in TOKENIZERS]
+    return [*models, *codecs]
+
+
+def results_table() -> list[tuple[str | None, ...]]:
+    """A row of texts for every published result, under RESULTS; what the authors do not say is None."""
+    return [(entry.system, *_texts(result)) for entry in PUBLIC for result in entry.results]
+
+
+def _texts(result: Result) -> tuple[str | None, ...]:
+    drawn = None if not result.evaluator else "at random" if result.per_class is None else str(result.per_class)
+    return (
+        str(result.steps),
+        result.order,
+        f"{result.guidance:g}",
+        result.schedule,
+        f"{result.temperature:g}",
+        str(result.top_k),
+        f"{result.top_p:g}",
+        None if result.fid is None else f"{result.fid:.2f}",
+        None if result.inception is None else f"{result.inception:.1f}",
+        None if result.pixels is None else str(result.pixels),
+        result.evaluator or None,
+        drawn,
+        result.source,
+    )
