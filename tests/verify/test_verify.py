@@ -28,6 +28,31 @@ def test_equals_the_authors_code(case: str) -> None:
     assert [check for check in checks if not check.passed] == []
 
 
+@pytest.mark.parametrize(("case", "count"), [("arpg_schedules", 34), ("randar_schedules", 15), ("lpd_tables", 46)])
+def test_schedules_are_the_authors(case: str, count: int, tmp_path: Path) -> None:
+    checks = verify(GOLDEN / f"{case}.json")
+    assert len(checks) == count and all(check.passed for check in checks)
+    facts = json.loads((GOLDEN / f"{case}.json").read_text())
+    if case == "lpd_tables":
+        sizes = facts["tables"]["lookup"]["256 resolution"]["20 steps"]
+    else:
+        sizes = next(table["sizes"] for table in facts["schedules"] if table["K"] == 8)
+    sizes[0], sizes[-1] = sizes[0] + 1, sizes[-1] - 1
+    (tmp_path / "wrong.json").write_text(json.dumps(facts))
+    wrong = [check for check in verify(tmp_path / "wrong.json") if not check.passed]
+    assert len(wrong) == 1 and 0 <= (wrong[0].agreement or 0) < 1
+
+
+def test_a_case_may_be_named_by_its_json(tmp_path: Path) -> None:
+    assert verify(GOLDEN / "vq16_wide.json") == verify(GOLDEN / "vq16_wide.safetensors")
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(WeightsError, match="does not say which system"):
+        verify(tmp_path / "list.json")
+    (tmp_path / "cut.json").write_text('{"case": "lpd_tables"}')
+    with pytest.raises(WeightsError, match="lacks 'tables'"):
+        verify(tmp_path / "cut.json")
+
+
 def test_a_wrong_weight_is_noticed(tmp_path: Path) -> None:
     tensors = safetensors.torch.load_file(GOLDEN / "lpd.safetensors")
     tensors["weights.mask_token"][..., 0] += 0.5

@@ -23,14 +23,14 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "what",
         nargs="+",
-        help="CASE.safetensors with CASE.json beside it, a model that `parvis list` shows, or a folder",
+        help="CASE.safetensors with CASE.json beside it, a .json of schedules, a model's name, or a folder",
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """0 where every case agrees and every folder is whole, 1 where a case differs."""
-    results = [_case(name) if Path(name).suffix == ".safetensors" else _folder(name) for name in args.what]
+    results = [_case(name) if Path(name).suffix in (".safetensors", ".json") else _folder(name) for name in args.what]
     return 0 if all(results) else 1
 
 

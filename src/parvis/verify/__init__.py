@@ -10,8 +10,22 @@ from pathlib import Path
 import torch
 
 from parvis.errors import UsageError, WeightsError
-from parvis.verify import arpg, llamagen, lpd, lpd_orders, mar, multiscale, nar, par, randar, var, vqgan, xar
-from parvis.verify.case import Case, read_case
+from parvis.verify import (
+    arpg,
+    llamagen,
+    lpd,
+    lpd_orders,
+    mar,
+    multiscale,
+    nar,
+    par,
+    randar,
+    schedules,
+    var,
+    vqgan,
+    xar,
+)
+from parvis.verify.case import Case, read_case, read_facts
 from parvis.verify.compare import Check
 
 __all__ = ["CHECKS", "Check", "verify"]
@@ -35,12 +49,18 @@ CHECKS: dict[str, Callable[[Case], Iterator[Check]]] = {
 
 
 def verify(path: str | Path) -> list[Check]:
-    """All comparisons of a case, ``CASE.safetensors`` with ``CASE.json`` beside it.
+    """All comparisons of a case: ``CASE.safetensors`` with ``CASE.json`` beside it, or a ``.json`` of schedules alone.
 
     Raises:
         UsageError: a system that Parvis does not know. WeightsError: a file is missing or damaged, or lacks something.
     """
-    case = read_case(path)
+    place = Path(path)
+    try:
+        if place.suffix == ".json" and schedules.known(facts := read_facts(place)):
+            return list(schedules.check(facts))
+    except KeyError as error:
+        raise WeightsError(f"the case {path} lacks {error}") from error
+    case = read_case(place.with_suffix(".safetensors"))
     name = str(case.facts["system"])
     check = next((CHECKS[start] for start in CHECKS if name.startswith(start)), None)
     if check is None:

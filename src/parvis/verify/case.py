@@ -39,17 +39,30 @@ class Case:
         return self.tensors.get(f"outputs.{name}")
 
 
+def read_facts(place: Path) -> Mapping[str, Any]:
+    """The JSON of a case. Raises WeightsError where it is missing or damaged."""
+    try:
+        facts = parse_json(place.read_bytes(), str(place))
+    except OSError as error:
+        raise _unreadable(place, error) from error
+    if not isinstance(facts, dict):
+        raise WeightsError(f"{place} does not say which system and config it is for")
+    return facts
+
+
 def read_case(path: str | Path) -> Case:
     """Read ``CASE.safetensors`` and ``CASE.json``. Raises WeightsError where either is missing or damaged."""
     place = Path(path)
     beside = place.with_suffix(".json")
+    facts = read_facts(beside)
     try:
-        facts = parse_json(beside.read_bytes(), str(beside))
         tensors = safetensors.torch.load_file(place)
     except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsError(
-            f"cannot read the case {place}: {error}; it needs a .safetensors file and a .json"
-        ) from error
-    if not isinstance(facts, dict) or not {"system", "config"} <= set(facts):
+        raise _unreadable(place, error) from error
+    if not {"system", "config"} <= set(facts):
         raise WeightsError(f"{beside} does not say which system and config it is for")
     return Case(facts, tensors)
+
+
+def _unreadable(place: Path, error: Exception) -> WeightsError:
+    return WeightsError(f"cannot read the case {place}: {error}; it needs a .safetensors file and a .json")
