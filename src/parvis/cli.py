@@ -124,7 +124,9 @@ def _note(message: Warning | str, *_: object, **__: object) -> None:
 
 
 def _say(text: str) -> None:
-    print("parvis:", " ".join(text.split()), file=sys.stderr)
+    """In one line; names from files may hold what a terminal obeys, which is shown as ``?``."""
+    line = " ".join(text.split())
+    print("parvis:", "".join(sign if sign.isprintable() else "?" for sign in line), file=sys.stderr)
 
 
 if __name__ == "__main__":

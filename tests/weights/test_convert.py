@@ -244,6 +244,11 @@ def broken(kind: str, tmp_path: Path) -> Path:
     elif kind == "many views":
         base = torch.zeros(1 << 20)
         torch.save({"model": {str(i): base.view(-1) for i in range(64)}}, path)
+    elif kind == "many dictionaries":  # 300 of 300 of one, all the same
+        inner: dict[str, Any] = {"a": torch.zeros(1)}
+        for _ in range(2):
+            inner = {str(i): inner for i in range(300)}
+        torch.save(inner, path)
     elif kind == "not finite":
         state = model_state("lpd")
         torch.save({"model": state | {"fake_latent": state["fake_latent"] / 0}}, path)
@@ -270,6 +275,7 @@ def broken(kind: str, tmp_path: Path) -> Path:
         ("sparse", "sparse"),
         ("inflated", "larger than what the file holds"),
         ("many views", "unfolds to more than"),
+        ("many dictionaries", "unfolds to more than"),
         ("not finite", "not finite"),
         ("complex", "of another shape"),
     ],
@@ -313,6 +319,15 @@ def test_what_is_not_explained_is_an_error(change: dict[str, Tensor | None], mes
     with pytest.raises(WeightsError, match=message):
         convert(file, "toy-lpd", tmp_path / "f", tokenizer=checkpoints(tmp_path, "lpd")[1])
     assert not (tmp_path / "f").exists()
+
+
+def test_names_that_a_terminal_would_obey_are_shown_harmless(tmp_path: Path, capsys: Capture) -> None:
+    state = model_state("lpd") | {"\x1b[2Jred": torch.zeros(2), "x" * 5000: torch.zeros(2)}
+    file = write(tmp_path / "c.safetensors", state)
+    tokenizer = checkpoints(tmp_path, "lpd")[1]
+    assert main(["convert", str(file), "--system", "toy-lpd", "--tokenizer", str(tokenizer), "-o", str(tmp_path / "f")])
+    said = capsys.readouterr().err
+    assert "2 unexpected (?[2Jred, xxx" in said and len(said) < 600
 
 
 def test_two_names_that_wrappers_made_of_one_are_refused(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class Match:
         if self.complete:
             return
         parts = [
-            f"{len(names)} {kind} ({', '.join(names[:3])})"
+            f"{len(names)} {kind} ({', '.join(name[:80] for name in names[:3])})"
             for kind, names in (("missing", self.missing), ("unexpected", self.unexpected))
             if names
         ]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 NEEDS = (2, 10)  # earlier releases of PyTorch have known holes in the restricted reader
-DEPTH = 4
+DEPTH, DICTIONARIES = 4, 256
 SKIPPED = {
     "optimizer", "optimizers", "optimizer_states", "opt", "scaler", "amp_scaler", "scheduler", "lr_scheduler",
     "lr_schedulers", "callbacks", "loops", "args", "hyper_parameters", "config",
@@ -105,8 +105,10 @@ def write(content: Any, folder: Path, allowed: int) -> None:
             check(name, tensor)
         usable = {name: tensor for name, tensor in tensors.items() if not tensor.dtype.is_complex}
         total += sum(tensor.numel() * tensor.element_size() for tensor in usable.values())
-        if total > allowed:
-            raise Refused("unfolds to more than twice its size, so it is damaged or hostile")
+        if total > allowed or len(index) == DICTIONARIES:
+            raise Refused(
+                f"unfolds to more than twice its size or {DICTIONARIES} dictionaries, so it is damaged or hostile"
+            )
         file = f"{len(index)}.safetensors"
         written = {name: tensor.detach().contiguous().clone() for name, tensor in usable.items()}
         safetensors.torch.save_file(written, folder / file)
