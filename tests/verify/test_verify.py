@@ -103,6 +103,40 @@ def test_one_wrong_weight_of_latents_is_noticed(case: str, weight: str, noticed:
     assert not checks[noticed]
 
 
+def test_what_nothing_is_compared_with_is_an_error(tmp_path: Path) -> None:
+    """A mode with a name of its own, and a case without outputs: neither may pass in silence."""
+    tensors = safetensors.torch.load_file(GOLDEN / "lpd.safetensors")
+    shutil.copy(GOLDEN / "lpd.json", tmp_path)
+    case = tmp_path / "lpd.safetensors"
+    other = {"outputs.tokens_generation_order.cfg_cosine": tensors["outputs.tokens_generation_order.no_cfg"].clone()}
+    safetensors.torch.save_file(tensors | other, case)
+    with pytest.raises(WeightsError, match=r"nothing here is compared with: outputs\.tokens_generation_order\.cfg_cos"):
+        verify(case)
+    safetensors.torch.save_file({k: t for k, t in tensors.items() if not k.startswith("outputs.")}, case)
+    with pytest.raises(WeightsError, match="holds no outputs"):
+        verify(case)
+
+
+@pytest.mark.parametrize(
+    ("case", "output"),
+    [
+        ("par_4", "step_sizes"),
+        ("par_16", "tokens_raster.cfg"),
+        ("arpg", "tokens_raster.linear_cosine"),
+        ("vq16_wide", "quantized"),
+        ("var", "teacher_input"),
+        ("nar", "teacher_loss"),
+    ],
+)
+def test_a_wrong_output_is_noticed(case: str, output: str, tmp_path: Path) -> None:
+    tensors = safetensors.torch.load_file(GOLDEN / f"{case}.safetensors")
+    wrong = tensors[f"outputs.{output}"]
+    wrong.view(-1)[-1] += 1
+    safetensors.torch.save_file(tensors, tmp_path / f"{case}.safetensors")
+    shutil.copy(GOLDEN / f"{case}.json", tmp_path)
+    assert len([check for check in verify(tmp_path / f"{case}.safetensors") if not check.passed]) == 1
+
+
 def test_a_missing_weight_is_an_error(tmp_path: Path) -> None:
     tensors = safetensors.torch.load_file(GOLDEN / "lpd.safetensors")
     del tensors["weights.mask_token"]

@@ -52,7 +52,8 @@ def verify(path: str | Path) -> list[Check]:
     """All comparisons of a case: ``CASE.safetensors`` with ``CASE.json`` beside it, or a ``.json`` of schedules alone.
 
     Raises:
-        UsageError: a system that Parvis does not know. WeightsError: a file is missing or damaged, or lacks something.
+        UsageError: a system that Parvis does not know. WeightsError: a file is missing or damaged, lacks something, or
+        holds outputs that nothing would be compared with.
     """
     place = Path(path)
     try:
@@ -67,6 +68,14 @@ def verify(path: str | Path) -> list[Check]:
         raise UsageError(f"no check for {name!r}; known: {', '.join(CHECKS)}")
     with torch.inference_mode():
         try:
-            return list(check(case))
+            checks = list(check(case))
         except KeyError as error:
             raise WeightsError(f"the case {path} lacks {error}") from error
+    if not checks:
+        raise WeightsError(f"the case {path} holds no outputs that {name} is compared by, so it says nothing")
+    if unread := case.tensors.unread():
+        raise WeightsError(
+            f"the case {path} holds what nothing here is compared with: {', '.join(unread[:4])}; take it out, or add "
+            "the comparison to parvis.verify"
+        )
+    return checks

@@ -85,6 +85,9 @@ def decoded(
         runner = Runner(system, order, given, batch, guided=rule is not None)
         logits = [logits_of(prediction) for _, prediction in run(system.decoder, job, runner)]
         yield tokens(f"tokens, {mode}", canvas.read(order.positions), theirs)
+        in_place = case.outputs(f"tokens_raster.{mode}")
+        if in_place is not None:
+            yield tokens(f"tokens in raster order, {mode}", canvas.values, in_place)
         yield close(f"step logits, {mode}", torch.cat(logits, 1), case.tensors[f"outputs.step_logits.{mode}"])
         f_hat = case.outputs(f"f_hat.{mode}")
         if f_hat is not None and isinstance(system.tokenizer, MultiScaleVQ):
@@ -115,7 +118,7 @@ def taught(case: Case, system: System, given: Given, orders: Mapping[str, Order]
         rows = model.plan(order.sizes).whole(model.rule, codes.device)
         view = content_of(system, rows, Canvas(codes, torch.ones_like(codes, dtype=torch.bool)))
         logits = teacher_logits(model, codes, given, order, view_BnC=view)
-        yield close(f"teacher logits{suffix}", logits, theirs)
+        yield close(f"teacher logits{suffix}", logits, theirs if case.order is None else theirs[:, case.order])
         loss = case.outputs(f"teacher_loss{suffix}")
         if loss is not None:
             targets = codes.gather(1, order.batch(len(codes)))

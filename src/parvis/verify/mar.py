@@ -130,10 +130,8 @@ def _drawn(case: Case, system: System, name: str, mode: str, theirs: Tensor) -> 
     yield tokens(f"{name}, group sizes, {mode}", torch.tensor(order.sizes), sizes)
     rule = None if mode == "no_cfg" else constant(c["cfg"]) if mode == "cfg_constant" else mar.linear(c["cfg"])
     scales = None if rule is None else rule(order.sizes)
-    if scales is not None:
-        yield close(
-            f"{name}, guidance, {mode}", scales[list(order.bounds[:-1])], case.tensors[f"outputs.step_cfg.{mode}"]
-        )
+    ours = torch.ones(len(order.sizes)) if scales is None else scales[list(order.bounds[:-1])]
+    yield close(f"{name}, guidance, {mode}", ours, case.tensors[f"outputs.step_cfg.{mode}"])
     noise = Recorded(torch.cat([case.inputs("init_noise")[None], case.inputs("step_noise")]))
     how = Sampling(temperature={"cfg_constant": 0.9, "cfg_linear_temp0": 0.0}.get(mode, 1.0))
     canvas = Canvas.empty(c["batch"], system.grid.tokens, channels=c["channels"])

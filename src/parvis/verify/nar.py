@@ -34,7 +34,7 @@ def check(case: Case) -> Iterator[Check]:
         ours = torch.ones_like(theirs[fed][:, fed]) if rows.mask is None else rows.mask
         yield tokens("training mask", ours, theirs[fed][:, fed])
     system = bundle(case, model, order)
-    yield from taught(_by_rank(case, order), system, given, {"": order})
+    yield from taught(replace(case, order=order.positions), system, given, {"": order})
     modes: dict[str, tuple[Order, Guidance | None]] = {
         "cfg": (order, guidance.constant(c["cfg"])),
         "no_cfg": (order, None),
@@ -42,11 +42,3 @@ def check(case: Case) -> Iterator[Check]:
     if "cfg_interval" in c:
         modes["cfg_interval"] = (order, nar.until(c["cfg"], c["cfg_interval"]))
     yield from decoded(case, system, given, modes)
-
-
-def _by_rank(case: Case, order: Order) -> Case:
-    """Their training logits are in raster order; here they are in the order of generation."""
-    logits = case.outputs("teacher_logits")
-    if logits is None:
-        return case
-    return replace(case, tensors={**case.tensors, "outputs.teacher_logits": logits[:, order.positions]})

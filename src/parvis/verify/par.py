@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+
 from parvis import guidance
 from parvis.grid import Grid
 from parvis.order import regions
@@ -21,6 +23,9 @@ def check(case: Case) -> Iterator[Check]:
     order, labels = regions(grid, n), case.inputs("labels")
     system = bundle(case, model, order)
     yield tokens("order", order.positions, case.inputs("order"))
+    sizes = case.outputs("step_sizes")
+    if sizes is not None:
+        yield tokens("group sizes", torch.tensor(order.sizes), sizes)
     yield from taught(case, system, labels, {"": order})
     interval = par.until(c["cfg"], c["cfg_interval"], n) if "cfg_interval" in c else None
     modes = {"cfg": (order, guidance.constant(c["cfg"])), "no_cfg": (order, None), "cfg_interval": (order, interval)}

@@ -11,7 +11,7 @@ from parvis.order import scales
 from parvis.systems import var
 from parvis.tokenizer.multiscale import MultiScaleConfig, MultiScaleVQ
 from parvis.verify.case import Case
-from parvis.verify.compare import Check, bundle, decoded, load_state, taught
+from parvis.verify.compare import Check, bundle, close, decoded, load_state, taught
 from parvis.weights import maps
 
 
@@ -29,5 +29,7 @@ def check(case: Case) -> Iterator[Check]:
     load_state(tokenizer.quantize, maps.VAR_QUANTIZER, case.weights("weights_vae."), "VAR's quantizer")
     order, labels = scales(grid), case.inputs("labels")
     system = bundle(case, model, order, tokenizer)
+    if (fed := case.outputs("teacher_input")) is not None:
+        yield close("teacher input", tokenizer.teacher_input(case.inputs("codes"), grid), fed)
     yield from taught(case, system, labels, {"": order})
     yield from decoded(case, system, labels, {"cfg": (order, guidance.by_group(1 + c["cfg"])), "no_cfg": (order, None)})

@@ -28,6 +28,9 @@ def check(case: Case) -> Iterator[Check]:
     indices = tokenizer.encode(images)
     yield close("latents", tokenizer.latents(images), case.tensors["outputs.latents"])
     yield tokens("indices", indices, case.tensors["outputs.indices"])
+    theirs = case.tensors["outputs.quantized"]
+    quantized = tokenizer.quantize.lookup(indices).mT.reshape(theirs.shape)
+    yield close("quantised", quantized, theirs)
     yield close("decoded codes", tokenizer.decode(codes, grid), case.tensors["outputs.decoded_codes"], PIXELS, 0.0)
     rebuilt = tokenizer.decode(indices, tokenizer.grid(*images.shape[-2:]))
     yield close("reconstruction", rebuilt, case.tensors["outputs.reconstruction"], PIXELS, 0.0)
