@@ -146,6 +146,11 @@ def test_wrong_calls_say_what_is_wrong(pipeline: Pipeline) -> None:
         pipeline.generate(["one"], features=torch.randn(2, 3, 6))
     with pytest.raises(UsageError, match=r"\[B, n, 6\] for this model; got \[1, 3, 5\]"):
         pipeline.generate(features=torch.randn(1, 3, 5))
+    spoilt = torch.zeros(1, 3, 6)
+    spoilt[0, 1, 2] = torch.nan
+    with pytest.raises(UsageError, match="text features are finite numbers"):
+        pipeline.generate(features=spoilt)
+    pipeline.generate(features=spoilt, mask=torch.tensor([[True, False, True]]))  # of padding nothing is read
     with pytest.raises(UsageError, match="a mask needs the features"):
         pipeline.generate(["one"], mask=torch.ones(1, 3))
     with pytest.raises(UsageError, match="brings its own mask"):

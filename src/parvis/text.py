@@ -91,7 +91,10 @@ def features_of(
     if given.ndim != 3 or given.shape[2] != width:
         raise UsageError(f"text features are [B, n, {width}] for this model; got {list(given.shape)}")
     visible = torch.ones(given.shape[:2], dtype=torch.bool) if mask is None else mask
-    return pad_left(given, visible.to(given.device), slots)
+    found = pad_left(given, visible.to(given.device), slots)
+    if not bool(found.values.isfinite().all()):
+        raise UsageError("text features are finite numbers; those of some words are not: encode the prompts again")
+    return found
 
 
 def encode(
