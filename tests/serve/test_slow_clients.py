@@ -41,13 +41,14 @@ async def reader(port: int, body: dict[str, Any]) -> None:
             pass
 
 
-async def trickle(port: int) -> tuple[float, bytes]:
-    """Sends a header byte by byte, a byte a second: how long it is let, and what it is told (where
-    that is not lost to the byte that it sends just then)."""
+async def trickle(port: int, first: float) -> tuple[float, bytes]:
+    """Sends a header byte by byte, the first after ``first`` seconds, then one a second: how long it is let, and what
+    it is told (where that is not lost to the byte that it sends just then)."""
     start = time.perf_counter()
     stream, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /v1/images/generations HTTP/1.1\r\nX-Slow: ")
     reading = asyncio.create_task(stream.read())
+    await asyncio.wait((reading,), timeout=first)
     while not reading.done():
         writer.write(b"x")
         await asyncio.wait((reading,), timeout=1)
@@ -82,7 +83,7 @@ async def dawdling(server: Apart, readers: int, trickles: int, count: int) -> di
     await asyncio.sleep(0.5)
     while not await asyncio.to_thread(lambda: server.idle):
         await asyncio.sleep(0.1)
-    trickling = [asyncio.create_task(trickle(server.port)) for _ in range(trickles)]
+    trickling = [asyncio.create_task(trickle(server.port, which / trickles)) for which in range(trickles)]
     await asyncio.sleep(0.2)
     most = server.sockets
     beside = await ordinary(server.port, count)
