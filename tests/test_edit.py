@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from parvis.edit import inpaint, outpaint, seam, vary
-from parvis.errors import UsageError
+from parvis.errors import DataError, UsageError
 from parvis.grid import Grid
 
 GRID, FACTOR, SIZE = Grid.image(4, 4), 8, (32, 32)
@@ -90,6 +92,21 @@ def test_a_picture_of_another_shape_is_cut_only_when_asked() -> None:
     edit = inpaint(wide, marked, SIZE, crop=True)
     assert edit.redraw is not None and edit.redraw.any(0).nonzero().flatten().tolist() == [0]
     assert torch.equal(edit.pixels, inpaint(wide.crop((16, 0, 48, 32)), mask((0, 0, 1, 32)), SIZE).pixels)
+
+
+def test_an_animation_is_refused_and_a_photograph_that_brings_another_is_not(tmp_path: Path) -> None:
+    moving, photo = tmp_path / "moving.gif", tmp_path / "photo.jpg"
+    picture().save(moving, save_all=True, append_images=[Image.new("RGB", SIZE, (9, 9, 9))])
+    picture().save(photo, "MPO", save_all=True, append_images=[Image.new("RGB", SIZE)])
+    for call in (
+        lambda: inpaint(moving, mask((0, 0, 1, 1)), SIZE),
+        lambda: inpaint(picture(), moving, SIZE),
+        lambda: outpaint(moving, (0, 0, 8, 8), SIZE),
+        lambda: vary(moving, 0.5, SIZE),
+    ):
+        with pytest.raises(DataError, match=r"moving\.gif has 2 frames"):
+            call()
+    assert vary(photo, 0.5, SIZE).pixels.shape[-2:] == SIZE
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def inpaint(image: Source, mask: Source | Tensor, size: tuple[int, int], feather
         DataError: a file that cannot be read. UsageError: the mask is of another size, keeps or forgets everything, or
             the picture has another shape.
     """
-    picture = read_image(image)
+    picture = read_image(image, still=True)
     marked = _mask_image(mask)
     if marked.size != picture.size:
         raise UsageError(
@@ -124,7 +124,7 @@ def outpaint(
         DataError: a file that cannot be read. UsageError: margins that are negative or all 0, a frame that is too
             large, or one of another shape.
     """
-    picture = read_image(image)
+    picture = read_image(image, still=True)
     left, top, right, bottom = margins
     if min(margins) < 0 or not any(margins):
         raise UsageError(f"margins (left, top, right, bottom) are 0 or more and not all 0; got {margins}")
@@ -150,7 +150,7 @@ def vary(image: Source, keep: float, size: tuple[int, int], crop: bool = False) 
     """
     if not 0 < keep < 1:
         raise UsageError(f"keep is the share of tokens that stay, between 0 and 1; got {keep}")
-    picture = read_image(image)
+    picture = read_image(image, still=True)
     return Edit(_pixels(_fitted(picture, size, crop)), None, keep, what="vary")
 
 

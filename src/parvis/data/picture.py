@@ -44,29 +44,35 @@ _SILENCE = _Silence()
 
 
 def read_image(
-    source: str | Path | BinaryIO | Image.Image, limit: int = PIXEL_LIMIT, name: str | None = None
+    source: str | Path | BinaryIO | Image.Image,
+    limit: int = PIXEL_LIMIT,
+    name: str | None = None,
+    *,
+    still: bool = False,
 ) -> Image.Image:
     """A picture as RGB: turned as its EXIF data say, transparency on white, palettes, CMYK, grey and 16 bits
-    converted, the first frame of many. ``name``: what an error calls it, its path unless given.
+    converted, the first frame of many unless it must be ``still``. ``name``: what an error calls it, its path unless
+    given.
 
     Raises:
-        DataError: it has more than ``limit`` pixels (checked before decoding), is damaged or of another format.
+        DataError: it has more than ``limit`` pixels (checked before decoding), is damaged, of another format, or
+            should be ``still`` and is not.
     """
     name = name or _name(source)
-    return _rgb(_opened(source, limit, name), name)
+    return _rgb(_opened(source, limit, name, still), name)
 
 
 def read_mask(
     source: str | Path | BinaryIO | Image.Image, limit: int = PIXEL_LIMIT, name: str | None = None
 ) -> Image.Image:
     """A mask as grey, white = draw anew: where the picture is transparent if it has any transparency (the convention of
-    the OpenAI API), else where it is white (that of diffusers). ``name``: as for :func:`read_image`.
+    the OpenAI API), else where it is white (that of diffusers). It must be still. ``name``: as for :func:`read_image`.
 
     Raises:
         DataError: as :func:`read_image`.
     """
     name = name or _name(source)
-    picture = _opened(source, limit, name)
+    picture = _opened(source, limit, name, still=True)
     if picture.mode in CLEAR or "transparency" in picture.info:
         alpha = picture.convert("RGBA").getchannel("A")
         if np.asarray(alpha).min() < 255:
@@ -78,7 +84,12 @@ def _name(source: object) -> str:
     return str(source) if isinstance(source, str | Path) else "the picture"
 
 
-def _opened(source: str | Path | BinaryIO | Image.Image, limit: int, name: str) -> Image.Image:
+def frames_of(picture: Image.Image) -> int:
+    """Of an animation, or of a file of several pages, how many; 1 for a photograph that brings others along (MPO)."""
+    return 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+
+
+def _opened(source: str | Path | BinaryIO | Image.Image, limit: int, name: str, still: bool) -> Image.Image:
     """Decoded and upright, in its own mode."""
     try:
         with _SILENCE:
@@ -89,6 +100,8 @@ def _opened(source: str | Path | BinaryIO | Image.Image, limit: int, name: str) 
                     raise DataError(
                         f"{name} has {picture.width} x {picture.height} pixels, more than the limit of {limit}"
                     )
+                if still and (frames := frames_of(picture)) > 1:
+                    raise DataError(f"{name} has {frames} frames; give a picture of one")
                 picture.load()
                 return ImageOps.exif_transpose(picture)
     except Image.DecompressionBombError as e:

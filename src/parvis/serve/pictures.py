@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from parvis.data.picture import CLEAR, read_image, read_mask
+from parvis.data.picture import CLEAR, frames_of, read_image, read_mask
 from parvis.output import Origin, png_bytes
 from parvis.serve.errors import Refused
 
@@ -30,7 +30,7 @@ def received(files: Mapping[str, bytes], name: str, limit: int) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture = Image.open(io.BytesIO(files[name]), formats=TAKEN)
-            frames = getattr(picture, "n_frames", 1)
+            frames = frames_of(picture)
     except Image.DecompressionBombError:
         raise _too_large(name, limit) from None
     except _BROKEN:
