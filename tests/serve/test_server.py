@@ -61,6 +61,14 @@ def head(*lines: str) -> bytes:
 JSON = "Content-Type: application/json"
 
 
+def test_more_pictures_than_may_ever_wait_are_no_matter_of_waiting(server: Server) -> None:
+    answer = httpx.post(server.url + GENERATE, json=RED | {"n": 3})
+    told = error(answer)
+    assert answer.status_code == 400 and told["param"] == "n" and "3 pictures" in told["message"]
+    assert "Retry-After" not in answer.headers
+    assert httpx.post(server.url + GENERATE, json=RED | {"n": 2}, timeout=60).status_code == 200
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_frees_its_slot_and_harms_nobody(
     server: Server, service: Service, monkeypatch: pytest.MonkeyPatch, stream: bool
@@ -143,9 +151,20 @@ def test_a_short_answer_comes_at_once_on_an_old_connection(server: Server) -> No
 
 def test_more_pictures_than_fit_are_none(server: Server, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     slow(service, monkeypatch, 0.1)
-    answer = httpx.post(server.url + GENERATE, json={**RED, "n": 10}, timeout=60)
-    assert answer.status_code == 429
+
+    def ask(n: int) -> int:
+        return httpx.post(server.url + GENERATE, json={**RED, "n": n}, timeout=60).status_code
+
+    others = [threading.Thread(target=ask, args=(n,)) for n in (2, 1)]
+    others[0].start()
+    until(lambda: service.engine.metrics().running == 2)
+    others[1].start()
+    until(lambda: service.engine.metrics().waiting == 1)
+    assert ask(2) == 429, "there is room for one"
+    for other in others:
+        other.join(60)
     until(lambda: service.engine.metrics().running == service.engine.metrics().waiting == 0)
+    assert service.engine.metrics().done == 3
 
 
 def test_headers_that_do_not_come_are_not_waited_for(server: Server) -> None:

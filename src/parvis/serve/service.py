@@ -89,8 +89,11 @@ class Service:
         """Queue all of them, or none.
 
         Raises:
-            QueueFull, EngineStopped, UsageError: as ``Engine.submit``.
+            QueueFull, EngineStopped, UsageError: as ``Engine.submit``. Refused: more than may ever wait.
         """
+        if len(works) > self.engine.limit:
+            most = f"this server lets {self.engine.limit} wait"
+            raise Refused(400, f"n asks for {len(works)} pictures at once; {most}, so ask for fewer", param="n")
         tickets: list[Ticket] = []
         try:
             for work in works:
