@@ -3,16 +3,18 @@
     OMP_WAIT_POLICY=PASSIVE python benchmarks/serving.py
 
 Closed loop: as many clients as ``--clients``, each asking for the next picture when it has the last one. Open loop:
-arrivals at random (Poisson), the same for both sides, which take turns. Traffic is "same" (all under the preset) or
-"mixed" (some in twice and some in three times the passes, some without guidance): a static batch holds what shares its
-settings, and runs to its end before the next begins. Time is virtual: it goes on by what each step was measured to take
-(see ``clock.py``: the wall's, on one thread the processor's).
+arrivals at random (Poisson), the same for both sides. Traffic is "same" (all under the preset) or "mixed" (some in
+twice and some in three times the passes, some without guidance): a static batch holds what shares its settings, and
+runs to its end before the next begins. Both sides run at once, piece by piece, so that a machine whose speed wanders
+slows both. Time is virtual: it goes on by what each piece was measured to take (see ``clock.py``: the wall's, on one
+thread the processor's).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -59,28 +61,34 @@ def took(act: Callable[[], object]) -> float:
     return now() - start
 
 
-def one_at_a_time(pipeline: Pipeline, count: int) -> float:
-    """Seconds a picture of ``Pipeline.generate``, one request after the other."""
+def abreast(*sides: Iterator[float]) -> None:
+    """Run what yields its own time after every piece of work, always the one that is behind, until the first ends: so
+    all of them meet the machine in the same moods."""
+    clocks = dict.fromkeys(sides, 0.0)
+    while True:
+        side = min(clocks, key=clocks.__getitem__)
+        now = next(side, None)
+        if now is None:
+            return
+        clocks[side] = now
 
-    def loop() -> None:
-        for one in asked(pipeline, count):
-            pipeline.generate(one.prompt, seed=one.seed)
 
-    return took(loop) / count
+def one_at_a_time(pipeline: Pipeline, seconds: list[float]) -> Iterator[float]:
+    """``Pipeline.generate``, one request after the other, without end; how long each took."""
+    for one in asked(pipeline, 1000):
+        seconds.append(took(lambda one=one: pipeline.generate(one.prompt, seed=one.seed)))  # type: ignore[misc]
+        yield sum(seconds)
 
 
-def closed_loop(engine: Engine, pipeline: Pipeline, clients: int, count: int) -> float:
-    """Seconds a picture while ``clients`` each wait for one."""
+def closed_loop(engine: Engine, pipeline: Pipeline, clients: int, count: int, seconds: list[float]) -> Iterator[float]:
+    """``clients`` that each wait for a picture, until ``count`` are drawn; how long each step took."""
     left, live = asked(pipeline, count), list[Ticket]()
-
-    def loop() -> None:
-        while left or live:
-            live[:] = [ticket for ticket in live if ticket.final is None]
-            while left and len(live) < clients:
-                live.append(engine.submit(Work(pipeline.name, left.pop().request(pipeline))))
-            engine.step()
-
-    return took(loop) / count
+    while left or live:
+        while left and len(live) < clients:
+            live.append(engine.submit(Work(pipeline.name, left.pop().request(pipeline))))
+        seconds.append(took(engine.step))
+        live[:] = [ticket for ticket in live if ticket.final is None]
+        yield sum(seconds)
 
 
 def arrivals(count: int, rate: float, seed: int = 0) -> list[float]:
@@ -95,9 +103,9 @@ def arrivals(count: int, rate: float, seed: int = 0) -> list[float]:
 Arrivals = Sequence[tuple[float, Asked]]
 
 
-def open_loop(engine: Engine, pipeline: Pipeline, coming: Arrivals) -> list[float]:
+def open_loop(engine: Engine, pipeline: Pipeline, coming: Arrivals, latencies: list[float]) -> Iterator[float]:
     """The latency of every request."""
-    now, left, latencies = 0.0, list(coming), list[float]()
+    now, left = 0.0, list(coming)
     live: list[tuple[float, Ticket]] = []
     while left or live:
         if not live:
@@ -108,12 +116,13 @@ def open_loop(engine: Engine, pipeline: Pipeline, coming: Arrivals) -> list[floa
         now += took(engine.step)
         latencies += [now - moment for moment, ticket in live if ticket.final is not None]
         live = [(moment, ticket) for moment, ticket in live if ticket.final is None]
-    return latencies
+        yield now
+    yield math.inf
 
 
-def static(pipeline: Pipeline, coming: Arrivals, most: int) -> list[float]:
+def static(pipeline: Pipeline, coming: Arrivals, most: int, latencies: list[float]) -> Iterator[float]:
     """The same where the first in line and all who wait and share its settings (at most ``most``) run to their end."""
-    now, left, latencies = 0.0, list(coming), list[float]()
+    now, left = 0.0, list(coming)
     while left:
         now = max(now, left[0][0])
         first = left[0][1]
@@ -122,7 +131,8 @@ def static(pipeline: Pipeline, coming: Arrivals, most: int) -> list[float]:
         left = [entry for entry in left if entry not in batch]
         now += took(lambda b=batch, f=first: drawn(pipeline, [one for _, one in b], f, most))  # type: ignore[misc]
         latencies += [now - moment for moment, _ in batch]
-    return latencies
+        yield now
+    yield math.inf
 
 
 def drawn(pipeline: Pipeline, batch: Sequence[Asked], how: Asked, most: int) -> None:
@@ -143,31 +153,32 @@ def p95(latencies: Sequence[float]) -> float:
 
 
 def measure(
-    name: str, clients: int, pictures: int, rounds: int, loads: Sequence[float], count: int
+    name: str, clients: int, pictures: int, rounds: int, kinds: Sequence[str], loads: Sequence[float], count: int
 ) -> Iterator[dict[str, Any]]:
-    """All of one model, piece by piece; ``loads`` are shares of what the closed loop reached."""
+    """All of one model, piece by piece; ``kinds`` of traffic, ``loads`` as shares of what the closed loop reached."""
     pipeline = load(name)
     engine = Engine({pipeline.name: pipeline}, budget=Budget(slots=clients))
-    closed_loop(engine, pipeline, 1, 1)
+    abreast(closed_loop(engine, pipeline, 1, 1, []))
     alone, many = [], []
     for _ in range(rounds):
-        alone.append(one_at_a_time(pipeline, 3))
-        many.append(closed_loop(engine, pipeline, clients, pictures))
+        single, steps = list[float](), list[float]()
+        abreast(one_at_a_time(pipeline, single), closed_loop(engine, pipeline, clients, pictures, steps))
+        alone.append(statistics.mean(single))
+        many.append(sum(steps) / pictures)
     yield {
         "model": name,
         "clients": clients,
         "seconds_per_image": {"one at a time": statistics.median(alone), "engine": statistics.median(many)},
         "engine over one at a time": [round(a / b, 2) for a, b in zip(alone, many, strict=True)],
     }
-    for traffic in ("same", "mixed"):
+    for traffic in kinds:
         each = statistics.median(many) * work_of(pipeline, asked(pipeline, count, traffic == "mixed"))
         for share in loads:
             ours, theirs = list[float](), list[float]()
             for turn in range(rounds):
                 wanted = asked(pipeline, count, traffic == "mixed")
                 coming = list(zip(arrivals(count, share / each, turn), wanted, strict=True))
-                ours += open_loop(engine, pipeline, coming)
-                theirs += static(pipeline, coming, clients)
+                abreast(open_loop(engine, pipeline, coming, ours), static(pipeline, coming, clients, theirs))
             yield {
                 "model": name,
                 "traffic": traffic,
@@ -183,12 +194,15 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--pictures", type=int, default=64, help="of one round of the closed loop")
     parser.add_argument("--rounds", type=int, default=3, help="turns that both sides take")
+    parser.add_argument("--traffic", nargs="+", choices=("same", "mixed"), default=["same", "mixed"])
     parser.add_argument("--loads", nargs="+", type=float, default=[0.3, 0.6])
     parser.add_argument("--requests", type=int, default=60, help="of one turn of the open loop")
     given = parser.parse_args()
     print(machine())
     for name in given.models:
-        for told in measure(name, given.clients, given.pictures, given.rounds, given.loads, given.requests):
+        for told in measure(
+            name, given.clients, given.pictures, given.rounds, given.traffic, given.loads, given.requests
+        ):
             print(json.dumps(told), flush=True)
 
 
