@@ -14,6 +14,8 @@ not here.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -82,22 +84,8 @@ def nar(
         resolution: pixels per side, 16 per token (the releases: 256).
         tokenizer: VQ-16 unless given. classes: number of classes.
     """
-    shape = sized("NAR", size, SIZES)
-    tokenizer = tokenizer or VQGAN(VQConfig())
-    grid = tokenizer.grid(resolution, resolution)
-    condition = ClassCondition(classes, shape.width)
-    return System(
-        name=f"nar-{size}-{resolution}",
-        cite=CITE,
-        grid=grid,
-        tokenizer=tokenizer,
-        models={"main": transformer(shape, grid, vocabulary=tokenizer.vocabulary, condition=condition)},
-        order=lambda grid, steps, noise: diagonals(grid),
-        decoder=parallel,
-        guidance=guidance.constant,
-        preset=Preset(steps=len(diagonals(grid).sizes), guidance=2.0),
-        edits="prefix",
-    )
+    condition = ClassCondition(classes, sized("NAR", size, SIZES).width)
+    return _system("nar", size, resolution, tokenizer, condition, 2.0, "classes")
 
 
 def text(
@@ -115,20 +103,32 @@ def text(
         resolution: pixels per side, 16 per token (the releases: 256 and 512).
         tokenizer: VQ-16 unless given. features: width of the text features (Flan-T5-XL: 2048). slots: rows of them.
     """
-    shape = sized("NAR", size, SIZES)
+    condition = FeaturesCondition(features, slots, sized("NAR", size, SIZES).width)
+    return _system("nar-t2i", size, resolution, tokenizer, condition, 7.5, "features")
+
+
+def _system(
+    name: str,
+    size: str | Size,
+    resolution: int,
+    tokenizer: Tokenizer | None,
+    condition: Condition,
+    scale: float,
+    takes: Literal["classes", "features"],
+) -> System:
     tokenizer = tokenizer or VQGAN(VQConfig())
     grid = tokenizer.grid(resolution, resolution)
-    condition = FeaturesCondition(features, slots, shape.width)
+    model = transformer(sized("NAR", size, SIZES), grid, vocabulary=tokenizer.vocabulary, condition=condition)
     return System(
-        name=f"nar-t2i-{size}-{resolution}",
+        name=f"{name}-{size}-{resolution}",
         cite=CITE,
         grid=grid,
         tokenizer=tokenizer,
-        models={"main": transformer(shape, grid, vocabulary=tokenizer.vocabulary, condition=condition)},
+        models={"main": model},
         order=lambda grid, steps, noise: diagonals(grid),
         decoder=parallel,
         guidance=guidance.constant,
-        preset=Preset(steps=len(diagonals(grid).sizes), guidance=7.5),
+        preset=Preset(steps=len(diagonals(grid).sizes), guidance=scale),
         edits="prefix",
-        takes="features",
+        takes=takes,
     )
