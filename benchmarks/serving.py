@@ -4,27 +4,26 @@
 
 Closed loop: as many clients as ``--clients``, each asking for the next picture when it has the last one. Open loop:
 arrivals at random (Poisson), the same for both sides. Traffic is "same" (all under the preset) or "mixed" (some in
-twice and some in three times the passes, some without guidance): a static batch holds what shares its settings, and
-runs to its end before the next begins. Both sides run at once, piece by piece, so that a machine whose speed wanders
-slows both. Time is virtual: it goes on by what each piece was measured to take (see ``clock.py``: the wall's, on one
-thread the processor's).
+twice and some in three times the passes, some without guidance): a static batch holds what shares its settings, takes
+all that wait, and runs to its end before the next begins. Both sides run in real time, each in a process of its own,
+in turns of a tenth of a second (see ``turns.py``), so that a machine whose speed wanders slows both.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clock import clock, machine
+from clock import machine
+from turns import Clock, abreast, sides
 
 from parvis.engine.engine import Engine
-from parvis.engine.ticket import Ticket
 from parvis.engine.work import Budget, Work
 from parvis.pipeline import Pipeline, load
 from parvis.request import Request
@@ -54,43 +53,6 @@ def asked(pipeline: Pipeline, count: int, mixed: bool = False) -> list[Asked]:
     return [Asked(PROMPTS[i % len(PROMPTS)], i, *way) for i, way in enumerate(each)]
 
 
-def took(act: Callable[[], object]) -> float:
-    now = clock()
-    start = now()
-    act()
-    return now() - start
-
-
-def abreast(*sides: Iterator[float]) -> None:
-    """Run what yields its own time after every piece of work, always the one that is behind, until the first ends: so
-    all of them meet the machine in the same moods."""
-    clocks = dict.fromkeys(sides, 0.0)
-    while True:
-        side = min(clocks, key=clocks.__getitem__)
-        now = next(side, None)
-        if now is None:
-            return
-        clocks[side] = now
-
-
-def one_at_a_time(pipeline: Pipeline, seconds: list[float]) -> Iterator[float]:
-    """``Pipeline.generate``, one request after the other, without end; how long each took."""
-    for one in asked(pipeline, 1000):
-        seconds.append(took(lambda one=one: pipeline.generate(one.prompt, seed=one.seed)))  # type: ignore[misc]
-        yield sum(seconds)
-
-
-def closed_loop(engine: Engine, pipeline: Pipeline, clients: int, count: int, seconds: list[float]) -> Iterator[float]:
-    """``clients`` that each wait for a picture, until ``count`` are drawn; how long each step took."""
-    left, live = asked(pipeline, count), list[Ticket]()
-    while left or live:
-        while left and len(live) < clients:
-            live.append(engine.submit(Work(pipeline.name, left.pop().request(pipeline))))
-        seconds.append(took(engine.step))
-        live[:] = [ticket for ticket in live if ticket.final is None]
-        yield sum(seconds)
-
-
 def arrivals(count: int, rate: float, seed: int = 0) -> list[float]:
     """``count`` moments, ``rate`` a second."""
     chance, now, moments = random.Random(seed), 0.0, []
@@ -103,42 +65,80 @@ def arrivals(count: int, rate: float, seed: int = 0) -> list[float]:
 Arrivals = Sequence[tuple[float, Asked]]
 
 
-def open_loop(engine: Engine, pipeline: Pipeline, coming: Arrivals, latencies: list[float]) -> Iterator[float]:
-    """The latency of every request."""
-    now, left = 0.0, list(coming)
-    live: list[tuple[float, Ticket]] = []
-    while left or live:
-        if not live:
-            now = max(now, left[0][0])
-        while left and left[0][0] <= now:
-            moment, one = left.pop(0)
-            live.append((moment, engine.submit(Work(pipeline.name, one.request(pipeline)))))
-        now += took(engine.step)
-        latencies += [now - moment for moment, ticket in live if ticket.final is not None]
-        live = [(moment, ticket) for moment, ticket in live if ticket.final is None]
-        yield now
-    yield math.inf
+class Continuous:
+    """The engine, in a thread, as a server has it."""
+
+    def __init__(self, clock: Clock, name: str, slots: int) -> None:
+        self.clock, self.pipeline = clock, load(name)
+        self.engine = Engine({name: self.pipeline}, budget=Budget(slots=slots))
+        self.engine.start()
+        self.closed_loop(slots, slots)
+
+    def closed_loop(self, clients: int, count: int) -> float:
+        """Seconds a picture, drawn for ``clients`` that each wait for one, ``count`` in all."""
+        left, start = asked(self.pipeline, count), self.clock()
+
+        def client() -> None:
+            while left:
+                self.engine.submit(Work(self.pipeline.name, left.pop().request(self.pipeline))).result()
+
+        together([threading.Thread(target=client) for _ in range(clients)])
+        return (self.clock() - start) / count
+
+    def open_loop(self, coming: Arrivals) -> list[float]:
+        """Seconds from every arrival to its picture."""
+        start, seconds = self.clock(), list[float]()
+
+        def client(moment: float, one: Asked) -> None:
+            self.clock.sleep_until(start + moment)
+            self.engine.submit(Work(self.pipeline.name, one.request(self.pipeline))).result()
+            seconds.append(self.clock() - start - moment)
+
+        together([threading.Thread(target=client, args=arrival) for arrival in coming])
+        return seconds
 
 
-def static(pipeline: Pipeline, coming: Arrivals, most: int, latencies: list[float]) -> Iterator[float]:
-    """The same where the first in line and all who wait and share its settings (at most ``most``) run to their end."""
-    now, left = 0.0, list(coming)
-    while left:
-        now = max(now, left[0][0])
-        first = left[0][1]
-        alike = [e for e in left if e[0] <= now and (e[1].steps, e[1].guidance) == (first.steps, first.guidance)]
-        batch = alike[:most]
-        left = [entry for entry in left if entry not in batch]
-        now += took(lambda b=batch, f=first: drawn(pipeline, [one for _, one in b], f, most))  # type: ignore[misc]
-        latencies += [now - moment for moment, _ in batch]
-        yield now
-    yield math.inf
+class Static:
+    """``Pipeline.generate``: one at a time, or in batches that run to their end."""
+
+    def __init__(self, clock: Clock, name: str, slots: int) -> None:
+        self.clock, self.pipeline, self.most = clock, load(name), slots
+        for many in (1, 2, 4, 8):
+            self._draw(asked(self.pipeline, many))
+
+    def one_at_a_time(self, count: int) -> float:
+        """Seconds a picture."""
+        start = self.clock()
+        for one in asked(self.pipeline, count):
+            self._draw([one])
+        return (self.clock() - start) / count
+
+    def open_loop(self, coming: Arrivals) -> list[float]:
+        """Seconds from every arrival to its picture, where the first in line and all who wait and share its settings
+        run to their end."""
+        start, left, seconds = self.clock(), list(coming), list[float]()
+        while left:
+            self.clock.sleep_until(start + left[0][0])
+            now, first = self.clock() - start, left[0][1]
+            alike = [e for e in left if e[0] <= now and (e[1].steps, e[1].guidance) == (first.steps, first.guidance)]
+            batch = alike[: self.most]
+            left = [entry for entry in left if entry not in batch]
+            self._draw([one for _, one in batch])
+            seconds += [self.clock() - start - moment for moment, _ in batch]
+        return seconds
+
+    def _draw(self, batch: Sequence[Asked]) -> None:
+        """A batch under the settings of the first."""
+        prompts, seeds = [one.prompt for one in batch], [one.seed for one in batch]
+        how = batch[0]
+        self.pipeline.generate(prompts, seed=seeds, steps=how.steps, guidance=how.guidance, batch=self.most)
 
 
-def drawn(pipeline: Pipeline, batch: Sequence[Asked], how: Asked, most: int) -> None:
-    """A batch under the settings of ``how``."""
-    prompts, seeds = [one.prompt for one in batch], [one.seed for one in batch]
-    pipeline.generate(prompts, seed=seeds, steps=how.steps, guidance=how.guidance, batch=most)
+def together(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def work_of(pipeline: Pipeline, requests: Sequence[Asked]) -> float:
@@ -148,51 +148,56 @@ def work_of(pipeline: Pipeline, requests: Sequence[Asked]) -> float:
     return statistics.mean((one.steps or steps) / steps for one in requests)
 
 
-def p95(latencies: Sequence[float]) -> float:
-    return statistics.quantiles(latencies, n=20)[-1]
+def p95(seconds: Sequence[float]) -> float:
+    return statistics.quantiles(seconds, n=20)[-1]
 
 
 def measure(
     name: str, clients: int, pictures: int, rounds: int, kinds: Sequence[str], loads: Sequence[float], count: int
 ) -> Iterator[dict[str, Any]]:
-    """All of one model, piece by piece; ``kinds`` of traffic, ``loads`` as shares of what the closed loop reached."""
+    """All of one model; ``kinds`` of traffic, ``loads`` as shares of what the closed loop reached."""
     pipeline = load(name)
-    engine = Engine({pipeline.name: pipeline}, budget=Budget(slots=clients))
-    abreast(closed_loop(engine, pipeline, 1, 1, []))
-    alone, many = [], []
-    for _ in range(rounds):
-        single, steps = list[float](), list[float]()
-        abreast(one_at_a_time(pipeline, single), closed_loop(engine, pipeline, clients, pictures, steps))
-        alone.append(statistics.mean(single))
-        many.append(sum(steps) / pictures)
-    yield {
-        "model": name,
-        "clients": clients,
-        "seconds_per_image": {"one at a time": statistics.median(alone), "engine": statistics.median(many)},
-        "engine over one at a time": [round(a / b, 2) for a, b in zip(alone, many, strict=True)],
-    }
-    for traffic in kinds:
-        each = statistics.median(many) * work_of(pipeline, asked(pipeline, count, traffic == "mixed"))
-        for share in loads:
-            ours, theirs = list[float](), list[float]()
-            for turn in range(rounds):
-                wanted = asked(pipeline, count, traffic == "mixed")
-                coming = list(zip(arrivals(count, share / each, turn), wanted, strict=True))
-                abreast(open_loop(engine, pipeline, coming, ours), static(pipeline, coming, clients, theirs))
-            yield {
-                "model": name,
-                "traffic": traffic,
-                "load": share,
-                "p95": {"engine": p95(ours), "static": p95(theirs), "ratio": round(p95(ours) / p95(theirs), 2)},
-                "median": {"engine": statistics.median(ours), "static": statistics.median(theirs)},
-            }
+    with sides((Continuous, name, clients), (Static, name, clients)) as (ours, theirs):
+        closed = [
+            abreast([(ours, "closed_loop", clients, pictures), (theirs, "one_at_a_time", pictures // 4)])
+            for _ in range(rounds)
+        ]
+        many, alone = (statistics.median(times) for times in zip(*closed, strict=True))
+        yield {
+            "model": name,
+            "clients": clients,
+            "seconds_per_image": {"one at a time": alone, "engine": many},
+            "engine over one at a time": [round(b / a, 2) for a, b in closed],
+        }
+        for traffic in kinds:
+            wanted = asked(pipeline, count, traffic == "mixed")
+            each = many * work_of(pipeline, wanted)
+            for share in loads:
+                found: tuple[list[float], list[float]] = [], []
+                for turn in range(rounds):
+                    coming = list(zip(arrivals(count, share / each, turn), wanted, strict=True))
+                    for all_seconds, seconds in zip(
+                        found, abreast([(ours, "open_loop", coming), (theirs, "open_loop", coming)]), strict=True
+                    ):
+                        all_seconds += seconds
+                yield {
+                    "model": name,
+                    "traffic": traffic,
+                    "load": share,
+                    "p95": told(p95(found[0]), p95(found[1])),
+                    "median": told(statistics.median(found[0]), statistics.median(found[1])),
+                }
+
+
+def told(ours: float, theirs: float) -> dict[str, float]:
+    return {"engine": ours, "static": theirs, "ratio": round(ours / theirs, 2)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["emoji-64", "emoji-128"])
     parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--pictures", type=int, default=64, help="of one round of the closed loop")
+    parser.add_argument("--pictures", type=int, default=64, help="of one turn of the closed loop")
     parser.add_argument("--rounds", type=int, default=3, help="turns that both sides take")
     parser.add_argument("--traffic", nargs="+", choices=("same", "mixed"), default=["same", "mixed"])
     parser.add_argument("--loads", nargs="+", type=float, default=[0.3, 0.6])
@@ -200,10 +205,10 @@ def main() -> None:
     given = parser.parse_args()
     print(machine())
     for name in given.models:
-        for told in measure(
+        for line in measure(
             name, given.clients, given.pictures, given.rounds, given.traffic, given.loads, given.requests
         ):
-            print(json.dumps(told), flush=True)
+            print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,12 @@ class Packed(nn.Module, ABC):
         error_msgs.append(f"{prefix}weight: this {self.kind} is packed; load the weights before the model is packed")
 
 
+def weight_bytes(module: nn.Module) -> int:
+    """What the weights of a model take, packed or not."""
+    packed = sum(one._packed.numel() * one.dtype.itemsize for one in module.modules() if isinstance(one, Packed))
+    return packed + sum(one.numel() * one.dtype.itemsize for one in module.parameters())
+
+
 def shell(module: nn.Module, made: dict[int, nn.Module] | None = None) -> nn.Module:
     """A module of the same parameters and buffers whose layers can be replaced without a change to ``module``; what is
     packed is shared. ``made``: the shells so far, where several modules share some."""

@@ -62,6 +62,18 @@ def test_models_side_by_side(schedule: Schedule, slots: int) -> None:
     check(["lpd", "raster", "var", *LATENTS], schedule, slots)
 
 
+def test_a_picture_is_the_same_beside_other_lanes() -> None:
+    """Every system in an engine of three lanes: requests one after the other, then all at once."""
+    engine = Engine({name: Drawer(toy(name)) for name in EVERY}, budget=Budget(slots=12), lanes=3)
+    engine.start()
+    works = [Work(name, request(toy(name), chance)) for chance in (1, 2) for name in EVERY]
+    expected = [engine.submit(work).result(60).image.tobytes() for work in works]
+    tickets = [engine.submit(work) for work in works]
+    found = [ticket.result(60).image.tobytes() for ticket in tickets]
+    engine.stop()
+    assert found == expected
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_the_engine_draws_what_generate_draws(name: str) -> None:
     """Another way through the layers, the same numbers to rounding: the same codes, and latents close by."""

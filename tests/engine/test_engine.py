@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import random
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,12 +15,14 @@ from typing import Any
 import pytest
 import torch
 
-from parvis.engine.engine import Engine
+from parvis.engine.company import Company
+from parvis.engine.engine import Engine, usual_lanes
 from parvis.engine.ticket import Cancelled, Done, Event, Failed, Partial, Queued, Step, Ticket
 from parvis.engine.work import Budget, Work
 from parvis.errors import DeadlinePassed, EngineStopped, QueueFull, UnknownName, UsageError
 from parvis.model.context import Context
 from parvis.model.transformer import Transformer
+from parvis.packed import weight_bytes
 from parvis.request import Request
 from parvis.tokenizer.vqgan import VQGAN
 from serving import Drawer, alone, drawn, request
@@ -256,11 +260,11 @@ def test_what_goes_wrong_beside_the_passes(where: str, monkeypatch: pytest.Monke
         monkeypatch.setattr(module, "pixels", lambda *a: broken() if calls.append(0) or len(calls) == 1 else decode(*a))
     if where == "sample":
         one.step()
-        going = one._company.tasks[0]._now
+        going = one._companies[0].tasks[0]._now
         going.job.noise = None  # type: ignore[assignment]
     if where == "copy":
         one.step()
-        monkeypatch.setattr(one._company.tasks[0], "step", broken)
+        monkeypatch.setattr(one._companies[0].tasks[0], "step", broken)
     run(one)
     ends = {ended(bad), ended(good)}
     assert ends == {"Failed", "Done"} and settled(one)
@@ -271,10 +275,10 @@ def test_nothing_is_left_behind() -> None:
     one = engine()
     tickets = [one.submit(work(i)) for i in range(3)]
     one.step()
-    tasks = [weakref.ref(task) for task in one._company.tasks]
-    caches = [weakref.ref(seat.cache) for t in one._company.tasks for seat in t._now.runner.seats.values()]
+    tasks = [weakref.ref(task) for task in one._companies[0].tasks]
+    caches = [weakref.ref(seat.cache) for t in one._companies[0].tasks for seat in t._now.runner.seats.values()]
     tickets[0].cancel()
-    one._company.tasks[1]._now.job.noise = None  # type: ignore[assignment]
+    one._companies[0].tasks[1]._now.job.noise = None  # type: ignore[assignment]
     run(one)
     assert [ended(t) for t in tickets] == ["Cancelled", "Failed", "Done"]
     gc.collect()
@@ -331,7 +335,7 @@ def test_stopping_without_grace(threaded: bool) -> None:
 
 def test_an_engine_that_breaks_down_tells_everyone(monkeypatch: pytest.MonkeyPatch) -> None:
     one = engine()
-    monkeypatch.setattr(one, "_admit", lambda: 1 / 0)
+    monkeypatch.setattr(one, "_admit", lambda company: 1 / 0 if len(one._waiting) else None)
     one.start()
     ticket = one.submit(work(0))
     with pytest.raises(EngineStopped):
@@ -346,6 +350,89 @@ def test_an_idle_engine_wakes(started: Engine) -> None:
     metrics = started.metrics()
     assert metrics.steps == metrics.step_seconds.count >= 2 and metrics.tokens == 48
     assert metrics.passes >= metrics.steps and metrics.batch.mean == 1
+
+
+def test_lanes_have_equal_parts() -> None:
+    one = engine(lanes=2)
+    one._companies.append(one._company())
+    left, right = one._companies
+    tickets = [one.submit(work(0)) for _ in range(5)]
+    for company, count in ((left, 3), (right, 2)):
+        one._step(company)
+        assert len(company.tasks) == count
+    tickets.append(one.submit(work(0)))
+    for company, count in ((left, 3), (right, 3)):
+        one._step(company)
+        assert len(company.tasks) == count, "a newcomer goes where there are fewer"
+    for _ in range(10):
+        one._step(right)
+    tickets += [one.submit(work(0)) for _ in range(2)]
+    for company, count in ((left, 3), (right, 2)):
+        one._step(company)
+        assert len(company.tasks) == count, "a lane with work leaves them to one that has none"
+    while any([one._step(company) for company in one._companies]):
+        pass
+    assert {ended(ticket) for ticket in tickets} == {"Done"} and settled(one) and one.metrics().done == 8
+
+
+def test_lanes_share_the_budget() -> None:
+    one = engine(lanes=3, budget=Budget(slots=4))
+    one.start()
+    tickets, most = [one.submit(work(i)) for i in range(20)], 0
+    while any(ticket.final is None for ticket in tickets):
+        most = max(most, one.metrics().running)
+    one.stop()
+    assert 2 <= most <= 4 and {ended(ticket) for ticket in tickets} == {"Done"} and settled(one)
+
+
+def test_whoever_leaves_lanes_is_counted_once() -> None:
+    one = engine(lanes=3, budget=Budget(slots=6))
+    one.start()
+    chance, tickets = random.Random(0), list[Ticket]()
+    for number in range(60):
+        tickets.append(one.submit(work(number % 7, deadline=chance.choice((None, None, 0.05)))))
+        if chance.random() < 0.4:
+            chance.choice(tickets).cancel()
+    for ticket in tickets:
+        list(ticket)
+    one.stop()
+    metrics, ends = one.metrics(), Counter(ended(ticket) for ticket in tickets)
+    assert ends["Cancelled"] > 5 and ends["Done"] > 5
+    assert (metrics.done, metrics.failed, metrics.cancelled) == (ends["Done"], ends["Failed"], ends["Cancelled"])
+    assert settled(one) and metrics.submitted == 60
+
+
+def test_threads_are_divided_and_given_back() -> None:
+    def threads_of_a_new_thread() -> int:
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    before, seen = threads_of_a_new_thread(), set[int]()
+    one = engine(lanes=2)
+    advance = Company.advance
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Company, "advance", lambda self: (seen.add(torch.get_num_threads()), advance(self))[1])
+        one.start()
+        one.submit(work(0)).result(60)
+        one.stop()
+    assert seen == {max(1, before // 2)} and threads_of_a_new_thread() == before
+
+
+@pytest.mark.parametrize("why", ["small", "large", "one thread", "device"])
+def test_small_models_on_a_processor_have_two_lanes(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    system, device = toy(NAME), torch.device("meta" if why == "device" else "cpu")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1 if why == "one thread" else 8)
+    if why == "large":
+        monkeypatch.setattr("parvis.engine.engine.CACHED", weight_bytes(system.models["main"]) - 1)
+    assert usual_lanes({NAME: Drawer(system, device)}) == (2 if why == "small" else 1)
+
+
+def test_an_engine_has_a_lane() -> None:
+    with pytest.raises(UsageError, match="1 lane or more"):
+        engine(lanes=0)
 
 
 def test_where_two_groups_of_a_kind_run_newcomers_wait_and_nobody_else_does() -> None:

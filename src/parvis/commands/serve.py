@@ -42,6 +42,11 @@ def add(commands: Commands) -> None:
     parser.add_argument("--slots", type=int, default=32, help="pictures drawn together (%(default)s)")
     parser.add_argument("--cache-mb", type=int, metavar="MB", help="memory for their caches; no limit unless given")
     parser.add_argument("--queue", type=int, default=256, help="pictures that may wait (%(default)s)")
+    parser.add_argument(
+        "--lanes", type=int, metavar="N",
+        help="threads that draw beside each other, each with its part of the cores; 2 for small models on a processor, "
+        "1 for others, unless given",
+    )  # fmt: skip
     parser.add_argument("--deadline", type=float, default=120.0, help="seconds for a request (%(default)s)")
     parser.add_argument("--grace", type=float, default=30.0, help="seconds to finish when told to stop (%(default)s)")
     parser.add_argument("--log-prompts", action="store_true", help="say in the log what is drawn")
@@ -64,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     budget = Budget(args.slots, None if args.cache_mb is None else args.cache_mb << 20)
     if args.queue < 1:
         raise UsageError(f"--queue is 1 or more; got {args.queue}")
+    if args.lanes is not None and args.lanes < 1:
+        raise UsageError(f"--lanes is 1 or more; got {args.lanes}")
     models = load_all(args.model or ["emoji"], args.device, args.precision)
-    server.serve(Service(models, settings, budget=budget, queue=args.queue))
+    server.serve(Service(models, settings, budget=budget, queue=args.queue, lanes=args.lanes))
     return 0

@@ -15,7 +15,6 @@ from parvis.engine.metrics import Metrics
 from parvis.engine.studio import decoded, drawn
 from parvis.engine.task import House, Task
 from parvis.engine.ticket import Cancelled, Done, Ending, Failed
-from parvis.engine.work import Budget
 from parvis.errors import UsageError
 from parvis.model.base import Model
 from parvis.model.feed import Gather, Question
@@ -33,12 +32,21 @@ class Company:
     """Requests side by side, one pass of each at a time. Used by one thread.
 
     Args:
-        budget: how much fits in. gather: of a model, how requests go through it together. metrics: where to count.
+        most: bytes of caches that can ever fit in; ``None``: no limit. fits: whether one more request fits in now
+            whose caches take so many bytes. gather: of a model, how requests go through it together. left: called when
+            one has left.
     """
 
-    def __init__(self, budget: Budget, gather: Callable[[Model], Gather], metrics: Metrics) -> None:
-        self.budget, self.gather, self.metrics = budget, gather, metrics
+    def __init__(
+        self,
+        most: int | None,
+        fits: Callable[[int], bool],
+        gather: Callable[[Model], Gather],
+        left: Callable[[], object],
+    ) -> None:
+        self.most, self.fits, self.gather, self.left = most, fits, gather, left
         self.tasks: list[Task] = []
+        self.metrics = Metrics()
 
     def crowded(self, task: Task) -> bool:
         """Whether a request had better wait for the next of its kind: :data:`GROUPS` groups and :data:`FEW` requests of
@@ -49,12 +57,11 @@ class Company:
     def welcome(self, task: Task) -> bool:
         """Let a request in, or say that there is no room for it yet (``False``). One that fails as it begins, or that
         will never fit, is turned away for good."""
-        if len(self.tasks) >= self.budget.slots:
+        if not self.fits(0):
             return False
-        most = self.budget.cache_bytes
-        if not task.begun and self._try(task, lambda: _begin(task, most)) is None:
+        if not task.begun and self._try(task, lambda: _begin(task, self.most)) is None:
             return True
-        if most is not None and self.metrics.cache_bytes + task.cost > most:
+        if not self.fits(task.cost):
             return False
         task.started = time.monotonic()
         self.tasks.append(task)
@@ -112,6 +119,7 @@ class Company:
         self.metrics.failed += isinstance(ending, Failed)
         self.metrics.cancelled += isinstance(ending, Cancelled)
         task.ticket.put(ending)
+        self.left()
 
     def _tell(
         self, tasks: Sequence[Task], answers: Sequence[T | Exception], tell: Callable[[Task, T], Task]

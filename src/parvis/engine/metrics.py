@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
@@ -28,6 +28,10 @@ class Histogram:
     def see(self, value: float) -> None:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def __add__(self, other: Histogram) -> Histogram:
+        both = zip(self.counts, other.counts, strict=True)
+        return Histogram(self.bounds, [ours + theirs for ours, theirs in both], self.total + other.total)
 
     @property
     def count(self) -> int:
@@ -71,3 +75,7 @@ class Metrics:
     queue_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     request_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
     partial_seconds: Histogram = field(default_factory=lambda: Histogram(SECONDS))
+
+    def __add__(self, other: Metrics) -> Metrics:
+        names = [one.name for one in fields(self)]
+        return Metrics(**{name: getattr(self, name) + getattr(other, name) for name in names})

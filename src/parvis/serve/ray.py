@@ -42,7 +42,8 @@ class Args(BaseModel):
         model: names or folders that every machine has, with commas between them; the first is the default.
         replicas: processes. cpus, gpus: that each of them reserves; it computes with as many threads.
         api_key_file: on every machine; without it the key is in the environment of Ray's own processes.
-        device, precision, slots, cache_mb, queue, deadline, grace, log_prompts: of each replica, as ``parvis serve``.
+        device, precision, slots, cache_mb, queue, lanes, deadline, grace, log_prompts: of each replica, as ``parvis
+            serve``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -56,6 +57,7 @@ class Args(BaseModel):
     slots: int = Field(32, ge=1)
     cache_mb: int | None = Field(None, ge=1)
     queue: int = Field(256, ge=1)
+    lanes: int | None = Field(None, ge=1)
     deadline: float = Field(120, gt=0, allow_inf_nan=False)
     grace: float = Field(30, ge=0, allow_inf_nan=False)
     api_key_file: Path | None = None
@@ -156,7 +158,7 @@ def begin(args: Args, name: str) -> FastAPI:
     )
     models = load_all(list(args.model), args.device or ("cuda" if args.gpus else "cpu"), args.precision)
     budget = Budget(args.slots, None if args.cache_mb is None else args.cache_mb << 20)
-    service = Service(models, settings, budget=budget, queue=args.queue)
+    service = Service(models, settings, budget=budget, queue=args.queue, lanes=args.lanes)
     application = create_app(service)
     application.state.service = service
     application.add_middleware(Named, name=name)

@@ -21,7 +21,7 @@ class Service:
     """Models behind an engine.
 
     Args:
-        models: name -> pipeline; the first draws where a request names none. budget, queue: of the engine.
+        models: name -> pipeline; the first draws where a request names none. budget, queue, lanes: of the engine.
 
     Attributes:
         here: requests that are being answered. rejected: reason -> how many were.
@@ -34,9 +34,10 @@ class Service:
         *,
         budget: Budget | None = None,
         queue: int = 256,
+        lanes: int | None = None,
     ) -> None:
         self.models, self.settings = dict(models), settings or Settings()
-        self.engine = Engine(self.models, budget=budget, queue=queue)
+        self.engine = Engine(self.models, budget=budget, queue=queue, lanes=lanes)
         self.here = 0
         self.rejected: Counter[str] = Counter()
         self._draining, self._coming = False, 0
