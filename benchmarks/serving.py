@@ -6,7 +6,8 @@ Closed loop: as many clients as ``--clients``, each asking for the next picture 
 arrivals at random (Poisson), the same for both sides. Traffic is "same" (all under the preset) or "mixed" (some in
 twice and some in three times the passes, some without guidance): a static batch holds what shares its settings, takes
 all that wait, and runs to its end before the next begins. Both sides run in real time, each in a process of its own,
-in turns of a tenth of a second (see ``turns.py``), so that a machine whose speed wanders slows both.
+in turns of a tenth of a second (see ``turns.py``), so that a machine whose speed wanders slows both. Arrivals come as
+fast as the machine is just then, and latencies are in the time that one picture then takes alone.
 """
 
 from __future__ import annotations
@@ -155,7 +156,8 @@ def p95(seconds: Sequence[float]) -> float:
 def measure(
     name: str, clients: int, pictures: int, rounds: int, kinds: Sequence[str], loads: Sequence[float], count: int
 ) -> Iterator[dict[str, Any]]:
-    """All of one model; ``kinds`` of traffic, ``loads`` as shares of what the closed loop reached."""
+    """All of one model; ``kinds`` of traffic, ``loads`` as shares of what the closed loop reached, told by how much
+    longer than then a picture takes alone."""
     pipeline = load(name)
     with sides((Continuous, name, clients), (Static, name, clients)) as (ours, theirs):
         closed = [
@@ -171,15 +173,15 @@ def measure(
         }
         for traffic in kinds:
             wanted = asked(pipeline, count, traffic == "mixed")
-            each = many * work_of(pipeline, wanted)
+            each = many / alone * work_of(pipeline, wanted)
             for share in loads:
                 found: tuple[list[float], list[float]] = [], []
                 for turn in range(rounds):
-                    coming = list(zip(arrivals(count, share / each, turn), wanted, strict=True))
-                    for all_seconds, seconds in zip(
-                        found, abreast([(ours, "open_loop", coming), (theirs, "open_loop", coming)]), strict=True
-                    ):
-                        all_seconds += seconds
+                    (now,) = abreast([(theirs, "one_at_a_time", 6)])
+                    coming = list(zip(arrivals(count, share / each / now, turn), wanted, strict=True))
+                    both = abreast([(ours, "open_loop", coming), (theirs, "open_loop", coming)])
+                    for times, seconds in zip(found, both, strict=True):
+                        times += [one / now for one in seconds]
                 yield {
                     "model": name,
                     "traffic": traffic,
@@ -190,7 +192,7 @@ def measure(
 
 
 def told(ours: float, theirs: float) -> dict[str, float]:
-    return {"engine": ours, "static": theirs, "ratio": round(ours / theirs, 2)}
+    return {"engine": round(ours, 2), "static": round(theirs, 2), "ratio": round(ours / theirs, 2)}
 
 
 def main() -> None:

@@ -31,9 +31,10 @@ GENERATE, EDIT = "/v1/images/generations", "/v1/images/edits"
 
 @contextmanager
 def running(models: Path, settings: Settings | None = None, slots: int = 8, queue: int = 64) -> Iterator[Service]:
-    """A service of ``toy`` (words, any order) and ``toy-raster`` whose engine runs."""
+    """A service of ``toy`` (words, any order) and ``toy-raster`` whose engine runs; in one lane, for tests that count
+    passes."""
     pipelines = {name: parvis.load(models / name) for name in ("toy", "toy-raster")}
-    service = Service(pipelines, settings, budget=Budget(slots=slots), queue=queue)
+    service = Service(pipelines, settings, budget=Budget(slots=slots), queue=queue, lanes=1)
     service.engine.start()
     try:
         yield service
@@ -43,21 +44,23 @@ def running(models: Path, settings: Settings | None = None, slots: int = 8, queu
 
 def slow(service: Service, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.1) -> None:
     """Let every pass of the engine take that long."""
-    step = service.engine.step
-    monkeypatch.setattr(service.engine, "step", lambda: (step(), time.sleep(seconds))[0])
+    (company,) = service.engine._companies
+    advance = company.advance
+    monkeypatch.setattr(company, "advance", lambda: (advance(), time.sleep(seconds))[0])
 
 
 def gated(service: Service, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Hold the engine before its next pass until the event is set."""
-    gate, step = threading.Event(), service.engine.step
-    monkeypatch.setattr(service.engine, "step", lambda: (gate.wait(60), step())[1])
+    gate, step = threading.Event(), service.engine._step
+    monkeypatch.setattr(service.engine, "_step", lambda company: (gate.wait(60), step(company))[1])
     return gate
 
 
 def stepped(service: Service, monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
     """Let the engine make as many passes as are released."""
-    passes, step = threading.Semaphore(0), service.engine.step
-    monkeypatch.setattr(service.engine, "step", lambda: (passes.acquire(timeout=60), step())[1])
+    (company,) = service.engine._companies
+    passes, advance = threading.Semaphore(0), company.advance
+    monkeypatch.setattr(company, "advance", lambda: (passes.acquire(timeout=60), advance())[1])
     return passes
 
 

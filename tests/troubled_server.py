@@ -25,6 +25,7 @@ import torch
 
 from parvis import cli
 from parvis.engine import company
+from parvis.engine.company import Company
 from parvis.engine.engine import Engine
 from parvis.model.base import Model
 from parvis.model.feed import Gather, Question
@@ -34,15 +35,13 @@ from parvis.serve import settings
 
 def trouble(delay: float = 0.0, rows: int | None = None, every: int | None = None, breaks: int | None = None) -> None:
     """Put it in."""
-    step, answered, numbers = Engine.step, company.answered, itertools.count(1)
+    advance, answered, numbers = Company.advance, company.answered, itertools.count(1)
 
-    def stepping(self: Engine) -> bool:
+    def advancing(self: Company) -> None:
         if breaks is not None and next(numbers) >= breaks:
             raise RuntimeError("the engine was told to break down")
-        ran = step(self)
-        if ran:
-            time.sleep(delay)
-        return ran
+        advance(self)
+        time.sleep(delay)
 
     runs = itertools.count(1)
 
@@ -52,7 +51,7 @@ def trouble(delay: float = 0.0, rows: int | None = None, every: int | None = Non
             raise torch.OutOfMemoryError("CUDA out of memory: told to say so")
         return answered(model, questions, gather)
 
-    Engine.step = stepping  # type: ignore[method-assign]
+    Company.advance = advancing  # type: ignore[method-assign]
     if rows is not None or every is not None:
         company.answered = short
 

@@ -33,6 +33,7 @@ LONG = {"prompt": "red", "n": 10, "steps": 16}
         ("serve --port -1", "a port is"),
         ("serve --deadline 0", "the limit seconds"),
         ("serve --queue 0", "--queue"),
+        ("serve --lanes 0", "--lanes"),
         ("serve --slots 0", "slots"),
         ("serve --api-key-file nowhere", "cannot be read"),
         ("serve --model toyy", "did you mean 'toy'"),

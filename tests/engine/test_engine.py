@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from parvis.engine.company import Company
+from parvis.engine.company import FEW, GROUPS, Company
 from parvis.engine.engine import Engine, usual_lanes
 from parvis.engine.ticket import Cancelled, Done, Event, Failed, Partial, Queued, Step, Ticket
 from parvis.engine.work import Budget, Work
@@ -381,6 +381,7 @@ def test_lanes_share_the_budget() -> None:
     tickets, most = [one.submit(work(i)) for i in range(20)], 0
     while any(ticket.final is None for ticket in tickets):
         most = max(most, one.metrics().running)
+        time.sleep(0.001)
     one.stop()
     assert 2 <= most <= 4 and {ended(ticket) for ticket in tickets} == {"Done"} and settled(one)
 
@@ -435,7 +436,7 @@ def test_an_engine_has_a_lane() -> None:
         engine(lanes=0)
 
 
-def test_where_two_groups_of_a_kind_run_newcomers_wait_and_nobody_else_does() -> None:
+def test_where_groups_of_a_kind_run_newcomers_wait_and_nobody_else_does() -> None:
     one = engine(budget=Budget(slots=20))
 
     def like(steps: int = 12) -> Ticket:
@@ -445,31 +446,32 @@ def test_where_two_groups_of_a_kind_run_newcomers_wait_and_nobody_else_does() ->
         return one.metrics().running
 
     first = [like()]
-    for count in (1, 2, 3, 4):
+    for count in range(1, FEW + 1):
         one.step()
         assert running() == count
         first.append(like())
     first.append(like())
     one.step()
-    assert running() == 4, "a fifth waits"
+    assert running() == FEW, "a further one waits"
     other = like(steps=5)
     one.step()
-    assert running() == 5 and one.metrics().waiting == 2, "another kind passes by"
-    for _ in range(7):
+    assert running() == FEW + 1 and one.metrics().waiting == 2, "another kind passes by"
+    for _ in range(5):
         one.step()
     assert ended(other) == ended(first[0]) == ended(first[1]) == "Done"
-    assert running() == 4 and one.metrics().waiting == 0, "the two that waited came in together"
+    assert running() == FEW and one.metrics().waiting == 0, "the two that waited came in together"
     run(one)
     assert {ended(ticket) for ticket in first} == {"Done"} and settled(one)
 
 
-def test_two_groups_run_however_large() -> None:
+def test_groups_run_however_large() -> None:
     one = engine(budget=Budget(slots=20))
-    tickets = []
-    for running in (5, 6, 6):
-        many = 5 if running == 5 else 1
+    tickets, running = [], 0
+    for number in range(GROUPS + 1):
+        many = 1 if number else FEW
         tickets += [one.submit(Work(NAME, Request(torch.tensor([1]), (1,), 12))) for _ in range(many)]
         one.step()
-        assert one.metrics().running == running, "a second group comes in beside the first, a third waits"
+        running += many if number < GROUPS else 0
+        assert one.metrics().running == running, "further groups come in beside the first, one too many waits"
     run(one)
     assert {ended(ticket) for ticket in tickets} == {"Done"} and settled(one)

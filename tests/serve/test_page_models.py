@@ -42,7 +42,7 @@ def service(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     for name, (kind, classes) in KINDS.items():
         save_small(root / name, kind, classes)
     folders = [*[root / name for name in KINDS], models / "toy", models / "toy-raster"]
-    service = Service({folder.name: parvis.load(folder) for folder in folders}, budget=Budget(slots=4), queue=64)
+    service = Service({folder.name: parvis.load(folder) for folder in folders}, budget=Budget(slots=4), lanes=1)
     service.engine.start()
     yield service
     service.engine.stop(5)

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 U = TypeVar("U")
 
-GROUPS, FEW = 2, 4
+GROUPS, FEW = 3, 6
 """So many groups of like requests, each at a pass of its own, and so many requests in all, beyond which newcomers wait
 for a group to end: a further group holds up everyone who runs by more than it spares those who wait."""
 
