@@ -201,7 +201,8 @@ class Engine:
                 news = self._news
                 if not self._step(company):
                     with self._lock:
-                        self._lock.wait_for(lambda seen=news: self._news != seen)  # type: ignore[misc]
+                        while self._news == news:
+                            self._lock.wait()
         except Exception:
             _log.exception("the engine broke down; its requests fail")
             self._abort()
