@@ -84,12 +84,12 @@ class Apart:
 def apart(
     folder: Path | str, log: Path, *options: str, port: int = 0, trouble: dict[str, Any] | None = None
 ) -> Iterator[Apart]:
-    """``parvis serve --model FOLDER OPTIONS`` until the block ends, one thread of PyTorch; with ``trouble`` as
+    """``parvis serve --model FOLDER OPTIONS`` until the block ends, two lanes of one thread; with ``trouble`` as
     ``troubled_server.py`` takes it."""
     head = [str(TROUBLED), json.dumps(trouble)] if trouble else ["-m", "parvis.cli"]
     command = [sys.executable, *head, "serve", "--model", str(folder), "--port", str(port), *options]
     paths = [str(TESTS), str(TESTS.parent / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    threads = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": os.pathsep.join(paths)}
+    threads = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": os.pathsep.join(paths)}
     with log.open("wb") as errors:
         process = subprocess.Popen(command, stderr=errors, stdout=errors, env=os.environ | threads)
     server = Apart(process, log)
