@@ -27,7 +27,7 @@ from served import GENERATE, until
 TESTS = Path(__file__).parent
 TROUBLED = TESTS / "troubled_server.py"
 JSON = "Content-Type: application/json"
-MIB = 1 << 20
+MIB, THREADS = 1 << 20, 2
 
 
 @dataclass
@@ -89,7 +89,7 @@ def apart(
     head = [str(TROUBLED), json.dumps(trouble)] if trouble else ["-m", "parvis.cli"]
     command = [sys.executable, *head, "serve", "--model", str(folder), "--port", str(port), *options]
     paths = [str(TESTS), str(TESTS.parent / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    threads = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": os.pathsep.join(paths)}
+    threads = {"OMP_NUM_THREADS": str(THREADS), "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": os.pathsep.join(paths)}
     with log.open("wb") as errors:
         process = subprocess.Popen(command, stderr=errors, stdout=errors, env=os.environ | threads)
     server = Apart(process, log)
@@ -243,7 +243,7 @@ def machine() -> dict[str, Any]:
     """Processor, cores, load and versions."""
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     names = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")]
-    about = {"processor": names[0] if names else platform.processor(), "cores": os.cpu_count(), "threads": 1}
+    about = {"processor": names[0] if names else platform.processor(), "cores": os.cpu_count(), "threads": THREADS}
     return about | {
         "load": round(os.getloadavg()[0], 2),
         "torch": torch.__version__,

@@ -101,7 +101,7 @@ def test_a_little_of_everything(server: Apart) -> None:
 
 
 @LONG
-@pytest.mark.parametrize(("model", "warm"), [("toy", 4500), ("emoji-64", 500)])
+@pytest.mark.parametrize(("model", "warm"), [("toy", 6500), ("emoji-64", 500)])
 def test_two_thousand_requests(model: str, warm: int, models: Path, tmp_path: Path) -> None:
     folder = models / "toy" if model == "toy" else model
     with apart(folder, tmp_path / "log") as server:
