@@ -17,6 +17,7 @@ import json
 import random
 import statistics
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,21 +68,21 @@ Arrivals = Sequence[tuple[float, Asked]]
 
 
 class Continuous:
-    """The engine, in a thread, as a server has it."""
+    """The engine, started as a server has it."""
 
-    def __init__(self, clock: Clock, name: str, slots: int) -> None:
+    def __init__(self, clock: Clock, name: str, slots: int, lanes: int | None) -> None:
         self.clock, self.pipeline = clock, load(name)
-        self.engine = Engine({name: self.pipeline}, budget=Budget(slots=slots))
+        self.engine = Engine({name: self.pipeline}, budget=Budget(slots=slots), lanes=lanes)
         self.engine.start()
         self.closed_loop(slots, slots)
 
     def closed_loop(self, clients: int, count: int) -> float:
         """Seconds a picture, drawn for ``clients`` that each wait for one, ``count`` in all."""
-        left, start = asked(self.pipeline, count), self.clock()
+        left, start = iter(asked(self.pipeline, count)), self.clock()
 
         def client() -> None:
-            while left:
-                self.engine.submit(Work(self.pipeline.name, left.pop().request(self.pipeline))).result()
+            for one in left:
+                self.engine.submit(Work(self.pipeline.name, one.request(self.pipeline))).result()
 
         together([threading.Thread(target=client) for _ in range(clients)])
         return (self.clock() - start) / count
@@ -154,12 +155,19 @@ def p95(seconds: Sequence[float]) -> float:
 
 
 def measure(
-    name: str, clients: int, pictures: int, rounds: int, kinds: Sequence[str], loads: Sequence[float], count: int
+    name: str,
+    clients: int,
+    lanes: int | None,
+    pictures: int,
+    rounds: int,
+    kinds: Sequence[str],
+    loads: Sequence[float],
+    count: int,
 ) -> Iterator[dict[str, Any]]:
     """All of one model; ``kinds`` of traffic, ``loads`` as shares of what the closed loop reached, told by how much
     longer than then a picture takes alone."""
     pipeline = load(name)
-    with sides((Continuous, name, clients), (Static, name, clients)) as (ours, theirs):
+    with sides((Continuous, name, clients, lanes), (Static, name, clients)) as (ours, theirs):
         closed = [
             abreast([(ours, "closed_loop", clients, pictures), (theirs, "one_at_a_time", pictures // 4)])
             for _ in range(rounds)
@@ -199,16 +207,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["emoji-64", "emoji-128"])
     parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--lanes", type=int, help="of the engine; the usual unless given")
     parser.add_argument("--pictures", type=int, default=64, help="of one turn of the closed loop")
     parser.add_argument("--rounds", type=int, default=3, help="turns that both sides take")
     parser.add_argument("--traffic", nargs="+", choices=("same", "mixed"), default=["same", "mixed"])
     parser.add_argument("--loads", nargs="+", type=float, default=[0.3, 0.6])
     parser.add_argument("--requests", type=int, default=60, help="of one turn of the open loop")
     given = parser.parse_args()
-    print(machine())
+    print(machine(time.monotonic))
     for name in given.models:
         for line in measure(
-            name, given.clients, given.pictures, given.rounds, given.traffic, given.loads, given.requests
+            name, given.clients, given.lanes, given.pictures, given.rounds, given.traffic, given.loads, given.requests
         ):
             print(json.dumps(line), flush=True)
 
