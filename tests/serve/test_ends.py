@@ -116,7 +116,7 @@ def test_kill_9_is_seen_at_once_and_another_takes_its_place(models: Path, tmp_pa
 
 
 def test_an_engine_that_breaks_down_ends_the_server(models: Path, tmp_path: Path) -> None:
-    with apart(models / "toy", tmp_path / "log", trouble={"delay": 0.3, "breaks": 6}) as server:
+    with apart(models / "toy", tmp_path / "log", trouble={"delay": 0.3, "breaks": 12}) as server:
         crowd = Crowd(server)
         until(lambda: any("broke down" in line["event"] for line in server.lines()))
         start = time.perf_counter()
